@@ -1,0 +1,136 @@
+//! Installs the Debian packages that the interop tests drive, and says what it does.
+//!
+//! Must not touch the host beyond `apt-get install`: a service that a freshly installed package starts is stopped again.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use crate::steps::Steps;
+
+/// Installs what is missing with `apt-get`, as root or through `sudo -n`. What cannot be installed is only
+/// reported here: the tests that need it say SKIPPED, or fail when `CI=true`.
+pub(crate) fn install_missing(steps: &mut Steps) {
+    let missing: Vec<&Package> = PACKAGES
+        .iter()
+        .filter(|package| !package.is_present())
+        .collect();
+    for package in &PACKAGES {
+        let state = if package.is_present() {
+            "present"
+        } else {
+            "missing"
+        };
+        println!("{state}: {} ({})", package.program, package.name);
+    }
+    if missing.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    let Some(apt_get) = AptGet::found() else {
+        println!(
+            "cannot install {}: this needs root or passwordless sudo, and apt-get",
+            names.join(" ")
+        );
+        return;
+    };
+    steps.run("package lists", apt_get.command().args(["-qq", "update"]));
+    steps.run(
+        "packages",
+        apt_get
+            .command()
+            .args([
+                "-qq",
+                "-y",
+                "--no-install-recommends",
+                "-o",
+                "Dpkg::Use-Pty=0",
+                "install",
+            ])
+            .args(&names),
+    );
+    if names.contains(&"coturn") && Path::new("/run/systemd/system").exists() {
+        // Only its client tools are wanted; the package would also serve port 3478 from now on.
+        steps.run(
+            "coturn's service off",
+            apt_get
+                .privileged("systemctl")
+                .args(["disable", "--now", "coturn.service"]),
+        );
+    }
+}
+
+struct Package {
+    name: &'static str,
+    /// The program the tests look for.
+    program: &'static str,
+}
+
+impl Package {
+    fn is_present(&self) -> bool {
+        find_program(self.program)
+    }
+}
+
+struct AptGet {
+    sudo: bool,
+}
+
+impl AptGet {
+    fn found() -> Option<Self> {
+        if !find_program("apt-get") {
+            return None;
+        }
+        if succeeds(Command::new("test").args(["-w", "/var/lib/dpkg"])) {
+            return Some(Self { sudo: false });
+        }
+        (find_program("sudo") && succeeds(Command::new("sudo").args(["-n", "true"])))
+            .then_some(Self { sudo: true })
+    }
+
+    fn command(&self) -> Command {
+        self.privileged("apt-get")
+    }
+
+    fn privileged(&self, program: &str) -> Command {
+        if self.sudo {
+            let mut command = Command::new("sudo");
+            command.args(["-n", "DEBIAN_FRONTEND=noninteractive", program]);
+            command
+        } else {
+            let mut command = Command::new(program);
+            command.env("DEBIAN_FRONTEND", "noninteractive");
+            command
+        }
+    }
+}
+
+fn find_program(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|directory| directory.join(program).is_file())
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+const PACKAGES: [Package; 4] = [
+    Package {
+        name: "coturn",
+        program: "turnutils_uclient",
+    },
+    Package {
+        name: "chromium",
+        program: "chromium",
+    },
+    Package {
+        name: "chromium-driver",
+        program: "chromedriver",
+    },
+    Package {
+        name: "iproute2",
+        program: "ip",
+    },
+];

@@ -1,0 +1,136 @@
+//! Runs commands as named steps: prints what is run, how long it took, and remembers what failed.
+//!
+//! Must not decide which steps exist; see `test.rs`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// The steps run so far.
+#[derive(Default)]
+pub(crate) struct Steps {
+    done: Vec<Step>,
+}
+
+struct Step {
+    name: &'static str,
+    took: Duration,
+    passed: bool,
+}
+
+impl Steps {
+    /// Runs `command` with its output going straight to the terminal. Returns whether it exited with status 0;
+    /// a failure is remembered and does not stop the steps that follow.
+    pub(crate) fn run(&mut self, name: &'static str, command: &mut Command) -> bool {
+        self.record(name, command, |command| {
+            let status = command
+                .status()
+                .with_context(|| format!("cannot run {command:?}"))?;
+            if !status.success() {
+                bail!("{status}");
+            }
+            Ok(())
+        })
+    }
+
+    /// As [`Steps::run`], and returns the lines the command printed too; they are shown as they come.
+    pub(crate) fn run_reading(
+        &mut self,
+        name: &'static str,
+        command: &mut Command,
+    ) -> (bool, Vec<String>) {
+        let mut lines = Vec::new();
+        let passed = self.record(name, command, |command| {
+            let mut child = command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .with_context(|| format!("cannot run {command:?}"))?;
+            let stdout = child.stdout.take().context("no stdout")?;
+            let stderr = child.stderr.take().context("no stderr")?;
+            thread::scope(|scope| {
+                let errors = scope.spawn(|| echo_lines(stderr, |line| eprintln!("{line}")));
+                lines.extend(echo_lines(stdout, |line| println!("{line}")));
+                lines.extend(errors.join().unwrap_or_default());
+            });
+            let status = child.wait()?;
+            if !status.success() {
+                bail!("{status}");
+            }
+            Ok(())
+        });
+        (passed, lines)
+    }
+
+    /// Prints one line per step.
+    pub(crate) fn print_summary(&self) {
+        println!();
+        for step in &self.done {
+            let mark = if step.passed { "ok" } else { "FAILED" };
+            println!(
+                "{mark:>8} {:>7.1} s  {}",
+                step.took.as_secs_f64(),
+                step.name
+            );
+        }
+    }
+
+    /// Names of the steps that failed.
+    pub(crate) fn failed(&self) -> Vec<&'static str> {
+        self.done
+            .iter()
+            .filter(|step| !step.passed)
+            .map(|step| step.name)
+            .collect()
+    }
+
+    fn record(
+        &mut self,
+        name: &'static str,
+        command: &mut Command,
+        work: impl FnOnce(&mut Command) -> Result<()>,
+    ) -> bool {
+        println!("\n==> {name}: {}", shown(command));
+        let start = now();
+        let outcome = work(command);
+        let took = now() - start;
+        let passed = outcome.is_ok();
+        match outcome {
+            Ok(()) => println!("==> {name}: ok, {:.1} s", took.as_secs_f64()),
+            Err(error) => println!("==> {name}: FAILED, {:.1} s: {error:#}", took.as_secs_f64()),
+        }
+        self.done.push(Step { name, took, passed });
+        passed
+    }
+}
+
+fn echo_lines(from: impl Read, show: impl Fn(&str)) -> Vec<String> {
+    let mut lines = Vec::new();
+    for bytes in BufReader::new(from).split(b'\n') {
+        let Ok(bytes) = bytes else { break };
+        let line = String::from_utf8_lossy(&bytes).into_owned();
+        show(&line);
+        lines.push(line);
+    }
+    lines
+}
+
+fn shown(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    let program = program.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut words = vec![program];
+    words.extend(
+        command
+            .get_args()
+            .map(|word| word.to_string_lossy().into_owned()),
+    );
+    words.join(" ")
+}
+
+#[expect(clippy::disallowed_methods, reason = "steps are timed for a person")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,185 @@
+//! The one test command: formatting, lints, documentation, every test.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::packages;
+use crate::steps::Steps;
+use crate::tally::Tally;
+
+/// How much is run.
+#[derive(PartialEq, Eq, Clone, Copy)]
+pub(crate) enum Scope {
+    Everything,
+    /// Without the tests that drive other people's programs.
+    Quick,
+}
+
+/// Runs every step even if an earlier one failed, then fails if any did.
+pub(crate) fn run(scope: Scope) -> Result<()> {
+    let workspace = Workspace::found()?;
+    let mut steps = Steps::default();
+    let mut tallies = Vec::new();
+
+    if scope == Scope::Everything {
+        packages::install_missing(&mut steps);
+    }
+    steps.run(
+        "formatting",
+        workspace.cargo().args(["fmt", "--all", "--check"]),
+    );
+    steps.run(
+        "lints",
+        workspace.cargo().args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    steps.run(
+        "documentation",
+        workspace
+            .cargo()
+            .args([
+                "doc",
+                "--workspace",
+                "--no-deps",
+                "--document-private-items",
+            ])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    );
+
+    let skip_log = workspace.target.join("skipped.log");
+    let mut tests = workspace.test_command(scope);
+    if scope == Scope::Everything {
+        let built = steps.run(
+            "release binaries",
+            workspace.cargo().args([
+                "build",
+                "--release",
+                "-p",
+                "turnbuckle-server",
+                "-p",
+                "turnctl",
+            ]),
+        );
+        if built {
+            let release = workspace.target.join("release");
+            tests.env("TURNBUCKLE_BIN", release.join("turnbuckle"));
+            tests.env("TURNCTL_BIN", release.join("turnctl"));
+        }
+        fs::create_dir_all(&workspace.target)?;
+        fs::write(&skip_log, "").with_context(|| format!("cannot write {}", skip_log.display()))?;
+        tests.env("TURNBUCKLE_SKIP_LOG", &skip_log);
+    }
+    let (_, lines) = steps.run_reading("tests", &mut tests);
+    let skipped = read_skipped(scope, &skip_log);
+    tallies.push((
+        "tests",
+        Tally::read(&lines).with_skipped(skipped.len() as u64),
+    ));
+
+    let (_, lines) = steps.run_reading(
+        "documentation tests",
+        workspace.cargo().args(["test", "--workspace", "--doc"]),
+    );
+    tallies.push(("doctests", Tally::read(&lines)));
+
+    steps.print_summary();
+    for line in &skipped {
+        println!("{line}");
+    }
+    for (runner, tally) in tallies {
+        println!("{runner}: {tally}");
+    }
+    let failed = steps.failed();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+struct Workspace {
+    cargo: PathBuf,
+    root: PathBuf,
+    target: PathBuf,
+}
+
+impl Workspace {
+    fn found() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .ancestors()
+            .nth(2)
+            .context("xtask lies two directories below the workspace")?
+            .to_owned();
+        let target = env::var_os("CARGO_TARGET_DIR")
+            .map_or_else(|| root.join("target"), |directory| root.join(directory));
+        let cargo = env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from);
+        Ok(Self {
+            cargo,
+            root,
+            target,
+        })
+    }
+
+    fn cargo(&self) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// nextest where it is installed: it runs each test in a process of its own and ends one that hangs.
+    fn test_command(&self, scope: Scope) -> Command {
+        let has_nextest = self
+            .cargo()
+            .args(["nextest", "--version"])
+            .output()
+            .is_ok_and(|output| output.status.success());
+        let mut command = self.cargo();
+        match (has_nextest, scope) {
+            (true, Scope::Everything) => {
+                command.args(["nextest", "run", "--workspace", "--no-fail-fast"])
+            }
+            (true, Scope::Quick) => command.args([
+                "nextest",
+                "run",
+                "--workspace",
+                "--no-fail-fast",
+                "-E",
+                "not binary(interop)",
+            ]),
+            (false, Scope::Everything) => command.args([
+                "test",
+                "--workspace",
+                "--lib",
+                "--bins",
+                "--tests",
+                "--examples",
+                "--no-fail-fast",
+            ]),
+            (false, Scope::Quick) => command.args([
+                "test",
+                "--workspace",
+                "--exclude",
+                "turnbuckle-tests",
+                "--no-fail-fast",
+            ]),
+        };
+        command
+    }
+}
+
+fn read_skipped(scope: Scope, log: &Path) -> Vec<String> {
+    if scope == Scope::Quick {
+        return Vec::new();
+    }
+    let text = fs::read_to_string(log).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
