@@ -1,0 +1,99 @@
+//! The socket behind a relayed transport address.
+//!
+//! Owns its set-up and the receive of one datagram. Sending is [`send_to`](crate::send_to).
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use crate::arena::{Arena, Received};
+use crate::listener::{local_address, unbound};
+use crate::{buffers, datagram, dont_fragment, traffic_class};
+
+/// A nonblocking UDP socket that nobody else can bind beside.
+#[derive(Debug)]
+pub struct RelaySocket {
+    fd: OwnedFd,
+    local_address: SocketAddr,
+}
+
+impl RelaySocket {
+    /// Binds a socket: close-on-exec, an IPv6 one for IPv6 only, reporting DSCP and ECN, without DF
+    /// (RFC 8656 §14: set only where the client asks for it).
+    ///
+    /// # Errors
+    /// `AddrInUse` if the port is taken; raw error `EMFILE` if the descriptor limit is reached; what
+    /// else the kernel says.
+    pub fn bind(address: SocketAddr, options: RelayOptions) -> io::Result<Self> {
+        let socket = unbound(address)?;
+        let fd = socket.as_fd();
+        buffers::request(fd, options.receive_buffer, options.send_buffer)?;
+        traffic_class::enable(fd, address.ip())?;
+        dont_fragment::set(fd, address.ip(), false)?;
+        socket.bind(&address.into())?;
+        Ok(Self {
+            local_address: local_address(&socket)?,
+            fd: socket.into(),
+        })
+    }
+
+    /// Receives one datagram into slot `slot` with one system call; `None` if there is none. An ICMP
+    /// error that waits at the socket is skipped.
+    ///
+    /// # Errors
+    /// What the kernel says; an empty socket, a signal and an ICMP error are none.
+    ///
+    /// # Panics
+    /// If the arena has no slot `slot`.
+    #[inline]
+    pub fn receive(&self, arena: &mut Arena, slot: usize) -> io::Result<Option<Received>> {
+        datagram::receive(self.fd.as_fd(), arena.payload_mut(slot))
+    }
+
+    /// Sets DF on all that is sent from now on, or not (the default).
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn set_dont_fragment(&self, on: bool) -> io::Result<()> {
+        dont_fragment::set(self.fd.as_fd(), self.local_address.ip(), on)
+    }
+
+    /// The relayed transport address as the host has it, with the port the kernel chose for port 0.
+    #[inline]
+    pub fn local_address(&self) -> SocketAddr {
+        self.local_address
+    }
+}
+
+impl AsFd for RelaySocket {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for RelaySocket {
+    #[inline]
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// How to bind a [`RelaySocket`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayOptions {
+    /// Bytes to queue for receiving; 0: the kernel's default.
+    pub receive_buffer: usize,
+    /// Bytes to queue for sending; 0: the kernel's default.
+    pub send_buffer: usize,
+}
+
+impl Default for RelayOptions {
+    /// 512 KiB for receiving, the kernel's default for sending.
+    fn default() -> Self {
+        Self {
+            receive_buffer: 512 << 10,
+            send_buffer: 0,
+        }
+    }
+}
