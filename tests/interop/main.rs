@@ -1,0 +1,5 @@
+//! Other people's clients against the built server: coturn's load client, the `turn` crate, a browser.
+
+#![forbid(unsafe_code)]
+
+mod uclient;

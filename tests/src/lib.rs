@@ -1,0 +1,24 @@
+//! Harness of the tests over real sockets: starts the built server and other people's programs, and stops them again.
+//!
+//! Owns processes, free ports, network namespaces and the rule about missing tools. Must not link the server: it is
+//! only ever run as a program, as an operator runs it.
+
+#![forbid(unsafe_code)]
+
+mod binaries;
+mod clock;
+mod echo_peer;
+mod free_port;
+mod namespace;
+mod process;
+mod requirement;
+mod server;
+
+pub use binaries::{turnbuckle, turnctl};
+pub use clock::Deadline;
+pub use echo_peer::EchoPeer;
+pub use free_port::free_port;
+pub use namespace::Namespace;
+pub use process::Process;
+pub use requirement::Requirement;
+pub use server::{Credentials, Server, ServerBuilder};

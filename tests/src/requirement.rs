@@ -1,0 +1,62 @@
+//! The rule about missing tools: a test that cannot run says SKIPPED with the reason; with `CI=true` that is a failure.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::thread;
+
+/// Something a test needs from the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requirement {
+    /// A program on the search path.
+    Program(&'static str),
+    /// The right to make network namespaces.
+    Root,
+}
+
+impl Requirement {
+    /// Whether all of `requirements` are met. If not, prints `SKIPPED: test: reason`, adds the line to the file
+    /// named by `TURNBUCKLE_SKIP_LOG` if there is one, and the test is to return.
+    ///
+    /// # Panics
+    /// If one is not met and `CI` is `true`.
+    pub fn all_met(requirements: &[Self]) -> bool {
+        let Some(reason) = requirements
+            .iter()
+            .find_map(|requirement| requirement.unmet())
+        else {
+            return true;
+        };
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        let line = format!("SKIPPED: {test}: {reason}");
+        assert!(
+            env::var("CI").as_deref() != Ok("true"),
+            "{line} (CI=true allows no skipping)"
+        );
+        println!("{line}");
+        if let Some(path) = env::var_os("TURNBUCKLE_SKIP_LOG") {
+            let log = OpenOptions::new().append(true).create(true).open(path);
+            // One write of one line: appended whole also when several tests skip at once.
+            log.and_then(|mut log| log.write_all(format!("{line}\n").as_bytes()))
+                .expect("the skip log can be written");
+        }
+        false
+    }
+
+    fn unmet(self) -> Option<String> {
+        match self {
+            Self::Program(program) if !is_installed(program) => {
+                Some(format!("{program} is not installed"))
+            }
+            Self::Root if !rustix::process::geteuid().is_root() => {
+                Some("network namespaces need root".to_owned())
+            }
+            Self::Program(_) | Self::Root => None,
+        }
+    }
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}

@@ -1,0 +1,248 @@
+//! The server under test, started as an operator starts it: with a file, on addresses of this host.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{Namespace, Process, binaries, free_port};
+
+/// A running server with its configuration file in a directory of its own. Killed when dropped; a failing test
+/// prints its log.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    addresses: Vec<SocketAddr>,
+    directory: TempDir,
+}
+
+impl Server {
+    /// Starts the server on a free port of 127.0.0.1 with `config` in the format of `turnserver.conf`; the harness
+    /// adds the listener's port and address.
+    ///
+    /// # Panics
+    /// If the server does not say that it is ready.
+    pub fn start(config: &str) -> Self {
+        Self::builder(config).start()
+    }
+
+    /// As [`Server::start`], with choices.
+    pub fn builder(config: &str) -> ServerBuilder<'_> {
+        ServerBuilder {
+            config,
+            listen: vec![Ipv4Addr::LOCALHOST.into()],
+            namespace: None,
+        }
+    }
+
+    /// The first address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// The addresses it was told to listen on, in that order; all have the same port.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.address().port()
+    }
+
+    /// The configuration file it was started with.
+    pub fn config_path(&self) -> PathBuf {
+        config_path(&self.directory)
+    }
+
+    /// What it printed so far.
+    pub fn log(&self) -> String {
+        self.process.output()
+    }
+
+    /// Waits for a line of its output for which `wanted` holds.
+    ///
+    /// # Panics
+    /// If there is none in ten seconds.
+    pub fn expect_log(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        self.process
+            .wait_for_any_line(LOG_DEADLINE, wanted)
+            .unwrap_or_else(|| panic!("the server's log has no line that says: {what}"))
+    }
+
+    /// What `turnctl credentials 1h NAME` prints for this server's configuration file.
+    ///
+    /// # Panics
+    /// If it fails or prints anything but the two lines.
+    pub fn credentials(&self, name: &str) -> Credentials {
+        Credentials::from_turnctl(&self.config_path(), name)
+    }
+
+    /// Stops it with SIGTERM and returns all it printed.
+    ///
+    /// # Panics
+    /// If it is not gone in ten seconds or its exit status is not 0.
+    pub fn stop(self) -> String {
+        self.stop_with(Signal::TERM)
+    }
+
+    /// As [`Server::stop`], with another signal.
+    pub fn stop_with(mut self, signal: Signal) -> String {
+        self.process.signal(signal);
+        let status = self.process.wait(STOP_DEADLINE);
+        assert!(
+            status.success(),
+            "{signal:?} ended the server with {status}"
+        );
+        self.process.output()
+    }
+}
+
+/// How a [`Server`] is started.
+#[derive(Debug)]
+pub struct ServerBuilder<'a> {
+    config: &'a str,
+    listen: Vec<IpAddr>,
+    namespace: Option<&'a Namespace>,
+}
+
+impl<'a> ServerBuilder<'a> {
+    /// Listens on each of `addresses` instead of 127.0.0.1; on none means that the file names no address, so the
+    /// server takes all of the host.
+    #[must_use]
+    pub fn listen(mut self, addresses: &[IpAddr]) -> Self {
+        self.listen = addresses.to_vec();
+        self
+    }
+
+    /// Runs the server in `namespace`, where the port is always 3478.
+    #[must_use]
+    pub fn in_namespace(mut self, namespace: &'a Namespace) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Starts the server and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// With its output, if it does not.
+    pub fn start(self) -> Server {
+        for _ in 0..PORT_ATTEMPTS {
+            if let Some(server) = self.try_start() {
+                return server;
+            }
+        }
+        panic!("{PORT_ATTEMPTS} free ports in a row were taken before the server had them");
+    }
+
+    /// `None` if another process took the port in the meantime.
+    fn try_start(&self) -> Option<Server> {
+        let port = match self.namespace {
+            Some(_) => NAMESPACE_PORT,
+            None if self.listen.is_empty() => free_port(&[Ipv4Addr::UNSPECIFIED.into()]),
+            None => free_port(&self.listen),
+        };
+        let directory = TempDir::with_prefix("turnbuckle-").expect("a temporary directory");
+        let mut text = format!("listening-port={port}\n");
+        for ip in &self.listen {
+            text.push_str(&format!("listening-ip={ip}\n"));
+        }
+        text.push_str(self.config);
+        text.push('\n');
+        let path = config_path(&directory);
+        fs::write(&path, text).expect("the configuration file can be written");
+
+        let program = binaries::turnbuckle();
+        let mut command = match self.namespace {
+            Some(namespace) => namespace.command(&program),
+            None => Command::new(&program),
+        };
+        command.arg("-c").arg(&path).current_dir(directory.path());
+        let mut process = Process::start(&mut command);
+        if process.wait_for_line(READY_DEADLINE, says_ready).is_none() {
+            if process.output().contains("in use") && self.namespace.is_none() {
+                return None;
+            }
+            let status = process.wait(STOP_DEADLINE);
+            panic!(
+                "the server ended with {status} before it was ready:\n{}",
+                process.output()
+            );
+        }
+        let addresses = if self.listen.is_empty() {
+            vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]
+        } else {
+            self.listen
+                .iter()
+                .map(|&ip| SocketAddr::new(ip, port))
+                .collect()
+        };
+        Some(Server {
+            process,
+            addresses,
+            directory,
+        })
+    }
+}
+
+/// A user name and its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// What goes into USERNAME.
+    pub username: String,
+    /// What the long-term key is made of.
+    pub password: String,
+}
+
+impl Credentials {
+    /// The pair `username` and `password`.
+    pub fn new(username: &str, password: &str) -> Self {
+        Self {
+            username: username.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    fn from_turnctl(config: &Path, name: &str) -> Self {
+        let output = Command::new(binaries::turnctl())
+            .args(["credentials", "1h", name, "-c"])
+            .arg(config)
+            .output()
+            .expect("turnctl runs");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let lines: Vec<&str> = stdout.lines().collect();
+        let &[username, password] = lines.as_slice() else {
+            panic!(
+                "turnctl credentials printed, with {}: {output:?}",
+                output.status
+            );
+        };
+        let (Some(username), Some(password)) = (
+            username.strip_prefix("Username: "),
+            password.strip_prefix("Password: "),
+        ) else {
+            panic!("turnctl credentials printed: {stdout}");
+        };
+        Self::new(username, password)
+    }
+}
+
+fn config_path(directory: &TempDir) -> PathBuf {
+    directory.path().join("turnserver.conf")
+}
+
+/// The word itself: "already in use" is no readiness.
+fn says_ready(line: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric())
+        .any(|word| word == "ready")
+}
+
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+const LOG_DEADLINE: Duration = Duration::from_secs(10);
+const PORT_ATTEMPTS: usize = 10;
+const NAMESPACE_PORT: u16 = 3478;
