@@ -1,0 +1,115 @@
+//! Parameters of the state machine. The file formats are somebody else's business.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use turnbuckle_proto::AddressFamily;
+
+use crate::auth::Credentials;
+use crate::auth::nonce::NonceKey;
+use crate::peer_policy::PeerPolicy;
+use crate::rate_limit::Rate;
+
+/// Everything that the operator decides. Shared by all shards, replaced as a whole.
+#[derive(Clone)]
+pub struct Config {
+    /// The REALM that clients are challenged with; at most 127 characters.
+    pub realm: Arc<str>,
+    pub credentials: Credentials,
+    pub nonce_key: NonceKey,
+    pub policy: PeerPolicy,
+    pub lifetimes: Lifetimes,
+    pub default_family: DefaultFamily,
+    pub services: Services,
+    /// Limit of answers to one source before it has authenticated; `None` is no limit.
+    pub unauthorized_rate: Option<Rate>,
+    /// SOFTWARE in answers to authenticated requests; never in others, to keep them small.
+    pub software: Option<Arc<str>>,
+    /// FINGERPRINT in every answer; without, only where the request has one.
+    pub fingerprint: bool,
+    /// Reason phrases in error answers.
+    pub reason_phrases: bool,
+    /// Accept channel numbers up to 0x7FFF, as RFC 5766 had them.
+    pub wide_channels: bool,
+    /// Most permissions, and most channels, that one allocation may hold.
+    pub permissions_max: usize,
+}
+
+/// How long things live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An allocation whose request names no LIFETIME (RFC 8656 §3.2: 600 s), and the least that any gets.
+    pub allocation_default: Duration,
+    /// Upper bound of an allocation's lifetime.
+    pub allocation_max: Duration,
+    /// RFC 8656 §9: 300 s.
+    pub permission: Duration,
+    /// RFC 8656 §12: 600 s.
+    pub channel: Duration,
+    /// How long a nonce is good; `None` is for ever.
+    pub nonce: Option<Duration>,
+}
+
+/// Which family an allocation gets when the request does not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultFamily {
+    /// This one; RFC 8656 §7.2 has IPv4.
+    Fixed(AddressFamily),
+    /// The family of the client's own address.
+    OfClient,
+}
+
+/// Which requests are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Services {
+    pub stun: bool,
+    pub turn: bool,
+    /// Binding needs credentials too.
+    pub stun_needs_credentials: bool,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            allocation_default: Duration::from_secs(600),
+            allocation_max: Duration::from_secs(3600),
+            permission: Duration::from_secs(300),
+            channel: Duration::from_secs(600),
+            nonce: Some(Duration::from_secs(600)),
+        }
+    }
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self {
+            stun: true,
+            turn: true,
+            stun_needs_credentials: false,
+        }
+    }
+}
+
+impl Config {
+    /// Safe defaults for this realm and these credentials.
+    pub fn new(realm: &str, credentials: Credentials, nonce_key: NonceKey) -> Self {
+        Self {
+            realm: realm.into(),
+            credentials,
+            nonce_key,
+            policy: PeerPolicy::default(),
+            lifetimes: Lifetimes::default(),
+            default_family: DefaultFamily::Fixed(AddressFamily::V4),
+            services: Services::default(),
+            unauthorized_rate: None,
+            software: None,
+            fingerprint: false,
+            reason_phrases: false,
+            wide_channels: false,
+            permissions_max: PERMISSIONS_MAX,
+        }
+    }
+}
+
+/// Enough for the candidates of a large call, and few enough that walking them costs nothing.
+const PERMISSIONS_MAX: usize = 256;

@@ -1,0 +1,93 @@
+//! What happened to allocations: the one account of it that log, metrics, journal and kernel fast path all follow.
+
+use core::time::Duration;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use turnbuckle_proto::Method;
+
+use crate::address::{ClientPath, Families, PeerAddress};
+use crate::allocation::{AllocationId, Traffic};
+use crate::permission::Permission;
+use crate::reject::Reject;
+use crate::time::Instant;
+
+/// One change, in the order in which they happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    AllocationCreated {
+        id: AllocationId,
+        path: ClientPath,
+        username: Option<Arc<str>>,
+        /// As clients know them.
+        relayed: Families<SocketAddr>,
+        expires: Instant,
+    },
+    AllocationRefreshed {
+        id: AllocationId,
+        expires: Instant,
+    },
+    /// Its permissions and channels are gone with it.
+    AllocationDeleted {
+        id: AllocationId,
+        path: ClientPath,
+        username: Option<Arc<str>>,
+        relayed: Families<SocketAddr>,
+        why: EndReason,
+        lasted: Duration,
+        traffic: Traffic,
+    },
+    PermissionInstalled {
+        id: AllocationId,
+        permission: Permission,
+        new: bool,
+    },
+    PermissionExpired {
+        id: AllocationId,
+        permission: Permission,
+    },
+    ChannelBound {
+        id: AllocationId,
+        number: u16,
+        peer: PeerAddress,
+        expires: Instant,
+        new: bool,
+    },
+    ChannelExpired {
+        id: AllocationId,
+        number: u16,
+        peer: PeerAddress,
+    },
+    /// A request was refused. Challenges and stale nonces are not told: they are part of every session.
+    Rejected {
+        path: ClientPath,
+        method: Method,
+        /// As the client claims, where it claims something readable; shortened.
+        username: Option<Arc<str>>,
+        reject: Reject,
+    },
+}
+
+/// Why an allocation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The client asked for it: Refresh with a lifetime of zero.
+    Deleted,
+    /// The client did not refresh in time.
+    Expired,
+    /// The client's connection is closed.
+    Disconnected,
+    /// The server stops or the operator ended it.
+    Ended,
+}
+
+impl EndReason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted by client",
+            Self::Expired => "expired",
+            Self::Disconnected => "client disconnected",
+            Self::Ended => "ended by server",
+        }
+    }
+}

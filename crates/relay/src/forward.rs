@@ -1,0 +1,262 @@
+//! Data between clients and peers (RFC 8656 §11 and §12): the per-packet file.
+//!
+//! Nothing here allocates, locks, logs or copies a payload.
+
+use std::net::SocketAddr;
+
+use rand_core::Rng;
+use turnbuckle_proto::{
+    AttributeType, CHANNEL_DATA_HEADER_LEN, ChannelData, IndicationHeader, Message, Method,
+    TransactionId, channel_data, indication,
+};
+
+use crate::address::{ClientPath, PeerAddress, family};
+use crate::allocation::AllocationId;
+use crate::packet::{Decision, Packet, Span};
+use crate::permission::Reach;
+use crate::relay::Relay;
+use crate::relayed::RelayedId;
+use crate::stats::DropReason;
+use crate::time::Instant;
+
+impl Relay {
+    /// ChannelData from a client (RFC 8656 §12.6).
+    #[inline]
+    pub(crate) fn channel_data(
+        &mut self,
+        now: Instant,
+        path: &ClientPath,
+        packet: Packet<'_>,
+    ) -> Decision {
+        let Ok(data) = ChannelData::decode(packet.payload()) else {
+            return self.drop(DropReason::Malformed);
+        };
+        let (number, len) = (data.number, data.payload.len());
+        let Some(payload) = packet.span().part(CHANNEL_DATA_HEADER_LEN, len) else {
+            return self.drop(DropReason::Malformed);
+        };
+        let Some(id) = self.allocations.find(&path.five_tuple) else {
+            return self.drop(DropReason::NoAllocation);
+        };
+        let channel = self
+            .allocations
+            .get(id)
+            .filter(|allocation| allocation.expires > now)
+            .map(|allocation| allocation.channels.by_number(number, now));
+        match channel {
+            None => self.drop(DropReason::NoAllocation),
+            Some(None) => self.drop(DropReason::NoChannel),
+            Some(Some(channel)) => {
+                let peer = channel.peer;
+                self.relay_to_peer(now, id, peer, payload, packet)
+            }
+        }
+    }
+
+    /// Which allocation, which peer and which part of the packet a Send indication speaks of (RFC 8656 §11.2).
+    #[inline]
+    pub(crate) fn read_send_indication(
+        &self,
+        now: Instant,
+        path: &ClientPath,
+        message: &Message<'_>,
+        packet_span: Span,
+    ) -> Result<(AllocationId, PeerAddress, Span), DropReason> {
+        let Some(id) = self.allocations.find(&path.five_tuple) else {
+            return Err(DropReason::NoAllocation);
+        };
+        if self.allocations.get(id).is_none_or(|a| a.expires <= now) {
+            return Err(DropReason::NoAllocation);
+        }
+        // RFC 8489 §6.3.2: unknown comprehension-required attributes discard an indication.
+        if !message.unknown_required(is_known_in_send).is_empty() {
+            return Err(DropReason::BadIndication);
+        }
+        let (Ok(Some(peer)), Some(data), Some(offset)) = (
+            message.peer_address(),
+            message.data(),
+            message.data_offset(),
+        ) else {
+            return Err(DropReason::BadIndication);
+        };
+        let Some(payload) = packet_span.part(offset, data.len()) else {
+            return Err(DropReason::Malformed);
+        };
+        let peer = PeerAddress(self.ports.as_advertised(peer));
+        Ok((id, peer, payload))
+    }
+
+    /// A payload on its way to a peer: permission first, then out of the relayed transport address, or straight to the
+    /// allocation that the peer address belongs to.
+    #[inline]
+    pub(crate) fn relay_to_peer(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        peer: PeerAddress,
+        payload: Span,
+        packet: Packet<'_>,
+    ) -> Decision {
+        let Some(allocation) = self.allocations.get_mut(id) else {
+            return self.drop(DropReason::NoAllocation);
+        };
+        let ip = peer.0.ip();
+        let Some(permission) = allocation.permissions.find(ip, now) else {
+            return self.drop(DropReason::NoPermission);
+        };
+        let reach = permission.reach;
+        let Some(&relayed) = allocation.relayed.of(family(ip)) else {
+            return self.drop(DropReason::PeerFamily);
+        };
+        if self.relayed_ips_may_match(reach, peer.0)
+            && let Some(decision) = self.relay_to_self(now, relayed, peer.0, reach, payload, packet)
+        {
+            if !matches!(decision, Decision::Drop(_)) {
+                self.count_to_peer(id, payload.len());
+            }
+            return decision;
+        }
+        self.count_to_peer(id, payload.len());
+        Decision::ToPeer {
+            relayed,
+            peer: peer.0,
+            bytes: payload,
+        }
+    }
+
+    /// A datagram that arrived at a relayed transport address (RFC 8656 §11.3 and §12.7).
+    #[inline]
+    pub(crate) fn relay_from_peer(
+        &mut self,
+        now: Instant,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        packet: Packet<'_>,
+    ) -> Decision {
+        let Some(id) = self.relayed.get(relayed.0).map(|r| r.allocation) else {
+            return self.drop(DropReason::NoRelayed);
+        };
+        let payload = packet.span();
+        // A relayed transport address of another shard sends from its local address; clients know it as advertised.
+        let peer = self.ports.as_advertised(peer);
+        self.relay_to_client(now, id, peer, payload, packet)
+    }
+
+    /// A payload on its way to a client, from a peer under the address that clients know it by.
+    #[inline]
+    fn relay_to_client(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        peer: SocketAddr,
+        payload: Span,
+        mut packet: Packet<'_>,
+    ) -> Decision {
+        let Some(allocation) = self.allocations.get(id).filter(|a| a.expires > now) else {
+            return self.drop(DropReason::NoAllocation);
+        };
+        let Some(permission) = allocation.permissions.find(peer.ip(), now) else {
+            return self.drop(DropReason::NoPermission);
+        };
+        if permission.reach == Reach::RelayedOnly && self.ports.find(peer).is_none() {
+            return self.drop(DropReason::OwnAddress);
+        }
+        let path = allocation.path;
+        let wrapped = match allocation.channels.by_peer(PeerAddress(peer), now) {
+            Some(channel) => u16::try_from(payload.len()).ok().and_then(|len| {
+                let header = channel_data::header(channel.number, len);
+                // RFC 8656 §12.5: padding is a must on streams and left out in datagrams.
+                let padding = if path.five_tuple.transport.is_stream() {
+                    channel_data::padded_len(len).saturating_sub(payload.len())
+                } else {
+                    0
+                };
+                packet.wrap(payload, &header, padding)
+            }),
+            None => {
+                let mut transaction = [0; 12];
+                self.rng.fill_bytes(&mut transaction);
+                IndicationHeader::new(
+                    Method::DATA,
+                    TransactionId(transaction),
+                    peer,
+                    payload.len(),
+                )
+                .and_then(|header| {
+                    let padding = indication::padding(payload.len());
+                    packet.wrap(payload, header.as_bytes(), padding)
+                })
+            }
+        };
+        let Some(bytes) = wrapped else {
+            return self.drop(DropReason::TooLarge);
+        };
+        if let Some(allocation) = self.allocations.get_mut(id) {
+            allocation.traffic.count_to_client(payload.len());
+        }
+        self.stats.packets_to_clients = self.stats.packets_to_clients.wrapping_add(1);
+        self.stats.bytes_to_clients = self
+            .stats
+            .bytes_to_clients
+            .wrapping_add(payload.len() as u64);
+        Decision::ToClient { path, bytes }
+    }
+
+    /// What becomes of a payload for one of the server's own addresses; `None` if it is to leave like any other.
+    fn relay_to_self(
+        &mut self,
+        now: Instant,
+        from: RelayedId,
+        peer: SocketAddr,
+        reach: Reach,
+        payload: Span,
+        packet: Packet<'_>,
+    ) -> Option<Decision> {
+        let Some(live) = self.ports.find(peer) else {
+            // Never into a listener or another service of this host, unless the operator opened the address, and even
+            // then not back into this server.
+            let open =
+                reach == Reach::Anything && !self.config.policy.is_listener(peer, &self.ports);
+            return (!open).then(|| self.drop(DropReason::OwnAddress));
+        };
+        if live.shard != self.shard {
+            // Through the kernel to the shard that has it, under the address that its socket is bound to.
+            return Some(Decision::ToPeer {
+                relayed: from,
+                peer: live.local,
+                bytes: payload,
+            });
+        }
+        let source = self.relayed.get(from.0)?.claim.advertised;
+        let to = self.relayed.get(live.relayed.0)?.allocation;
+        let decision = self.relay_to_client(now, to, source, payload, packet);
+        if matches!(decision, Decision::ToClient { .. }) {
+            self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
+        }
+        Some(decision)
+    }
+
+    /// False for the ordinary peer, without looking at the server's addresses.
+    #[inline]
+    fn relayed_ips_may_match(&self, reach: Reach, peer: SocketAddr) -> bool {
+        reach == Reach::RelayedOnly
+            || (self.host_is_opened && self.config.policy.is_host(peer.ip(), &self.ports))
+    }
+
+    #[inline]
+    fn count_to_peer(&mut self, id: AllocationId, len: usize) {
+        if let Some(allocation) = self.allocations.get_mut(id) {
+            allocation.traffic.count_to_peer(len);
+        }
+        self.stats.packets_to_peers = self.stats.packets_to_peers.wrapping_add(1);
+        self.stats.bytes_to_peers = self.stats.bytes_to_peers.wrapping_add(len as u64);
+    }
+}
+
+/// What a Send indication may carry; anything else that must be understood discards it.
+const fn is_known_in_send(attribute: AttributeType) -> bool {
+    matches!(
+        attribute,
+        AttributeType::XOR_PEER_ADDRESS | AttributeType::DATA
+    )
+}

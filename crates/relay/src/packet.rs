@@ -1,0 +1,136 @@
+//! Received bytes and what is decided about them.
+
+use core::ops::Range;
+use std::net::SocketAddr;
+
+use crate::address::ClientPath;
+use crate::relayed::RelayedId;
+use crate::stats::DropReason;
+
+/// Room in front of a payload that lets every header the relay may need be written in place.
+///
+/// A Data indication from an IPv6 peer takes 20 + 24 + 4 bytes.
+pub const HEADROOM: usize = 48;
+
+/// Room behind a payload for the padding of an attribute or of ChannelData over a stream.
+pub const TAILROOM: usize = 3;
+
+/// Received bytes inside a larger buffer of the host.
+///
+/// With [`HEADROOM`] in front and [`TAILROOM`] behind, relaying copies nothing. A packet with less room is
+/// dropped where a header does not fit.
+#[derive(Debug)]
+pub struct Packet<'a> {
+    buffer: &'a mut [u8],
+    payload: Span,
+}
+
+impl<'a> Packet<'a> {
+    /// The bytes `payload` of `buffer`; `None` if they lie outside of it.
+    #[inline]
+    pub fn new(buffer: &'a mut [u8], payload: Range<usize>) -> Option<Self> {
+        if payload.start > payload.end || payload.end > buffer.len() {
+            return None;
+        }
+        Some(Self {
+            payload: Span::new(payload.start, payload.end)?,
+            buffer,
+        })
+    }
+
+    /// The received bytes.
+    #[inline]
+    pub fn payload(&self) -> &[u8] {
+        self.buffer.get(self.payload.range()).unwrap_or(&[])
+    }
+
+    /// The received bytes, as a part of the buffer.
+    #[inline]
+    pub(crate) const fn span(&self) -> Span {
+        self.payload
+    }
+
+    /// Writes `header` directly in front of `body` and `padding` zeroes behind it.
+    #[inline]
+    pub(crate) fn wrap(&mut self, body: Span, header: &[u8], padding: usize) -> Option<Span> {
+        let start = body.start().checked_sub(header.len())?;
+        let end = body.end().checked_add(padding)?;
+        self.buffer
+            .get_mut(start..body.start())?
+            .copy_from_slice(header);
+        if padding > 0 {
+            self.buffer.get_mut(body.end()..end)?.fill(0);
+        }
+        Span::new(start, end)
+    }
+}
+
+/// A part of the buffer that a [`Packet`] was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+impl Span {
+    #[inline]
+    pub(crate) fn new(start: usize, end: usize) -> Option<Self> {
+        Some(Self {
+            start: u32::try_from(start).ok()?,
+            len: u32::try_from(end.checked_sub(start)?).ok()?,
+        })
+    }
+
+    /// The part `offset..offset + len` of this one.
+    #[inline]
+    pub(crate) fn part(self, offset: usize, len: usize) -> Option<Self> {
+        let start = self.start().checked_add(offset)?;
+        let end = start.checked_add(len)?;
+        if end > self.end() {
+            return None;
+        }
+        Self::new(start, end)
+    }
+
+    /// First byte.
+    pub const fn start(self) -> usize {
+        self.start as usize
+    }
+
+    /// One past the last byte.
+    pub const fn end(self) -> usize {
+        (self.start as usize).saturating_add(self.len as usize)
+    }
+
+    /// Number of bytes.
+    pub const fn len(self) -> usize {
+        self.len as usize
+    }
+
+    /// True if there are no bytes: an empty datagram, which is relayed like any other.
+    pub const fn is_empty(self) -> bool {
+        self.len == 0
+    }
+
+    /// The bytes as a range of the buffer.
+    pub const fn range(self) -> Range<usize> {
+        self.start()..self.end()
+    }
+}
+
+/// What becomes of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Send these bytes of the packet's buffer from a relayed transport address to a peer.
+    ToPeer {
+        relayed: RelayedId,
+        peer: SocketAddr,
+        bytes: Span,
+    },
+    /// Send these bytes of the packet's buffer to a client.
+    ToClient { path: ClientPath, bytes: Span },
+    /// Send the first `len` bytes of the answer buffer back to where the packet came from.
+    Answer { len: usize },
+    /// Nothing is sent; the reason has been counted.
+    Drop(DropReason),
+}

@@ -1,0 +1,157 @@
+//! How many allocations each user and the whole server may hold (RFC 8656 §7.2, error 486).
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
+
+/// The limits; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub per_user: Option<NonZeroU32>,
+    pub total: Option<NonZeroU32>,
+}
+
+/// What is held now, shared by all shards and touched only when an allocation comes or goes.
+///
+/// The counts are the number of [`Ticket`]s alive, so they cannot drift from the allocations that hold them.
+#[derive(Clone, Debug)]
+pub struct Quota(Arc<Mutex<Ledger>>);
+
+#[derive(Debug)]
+struct Ledger {
+    limits: Limits,
+    total: u32,
+    users: BTreeMap<Arc<str>, u32>,
+}
+
+/// One allocation's place; given back when dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    quota: Quota,
+    user: Arc<str>,
+}
+
+/// Which limit stood in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Exceeded {
+    #[error("the user holds {limit} allocations, user-quota allows no more")]
+    User { limit: NonZeroU32 },
+    #[error("the server holds {limit} allocations, total-quota allows no more")]
+    Total { limit: NonZeroU32 },
+}
+
+impl Quota {
+    pub fn new(limits: Limits) -> Self {
+        Self(Arc::new(Mutex::new(Ledger {
+            limits,
+            total: 0,
+            users: BTreeMap::new(),
+        })))
+    }
+
+    /// Takes a place for this user: the stable part of a name, so that a new time stamp is no new user.
+    pub fn acquire(&self, user: &Arc<str>) -> Result<Ticket, Exceeded> {
+        let mut ledger = self.lock();
+        if let Some(limit) = ledger.limits.total
+            && ledger.total >= limit.get()
+        {
+            return Err(Exceeded::Total { limit });
+        }
+        let held = ledger.users.get(user).copied().unwrap_or(0);
+        if let Some(limit) = ledger.limits.per_user
+            && held >= limit.get()
+        {
+            return Err(Exceeded::User { limit });
+        }
+        Ok(self.enter(&mut ledger, user, held))
+    }
+
+    /// Takes a place whatever the limits: for allocations that exist already, out of a snapshot.
+    pub(crate) fn acquire_unlimited(&self, user: &Arc<str>) -> Ticket {
+        let mut ledger = self.lock();
+        let held = ledger.users.get(user).copied().unwrap_or(0);
+        self.enter(&mut ledger, user, held)
+    }
+
+    /// Changes the limits; what is held stays.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().limits = limits;
+    }
+
+    /// Allocations held by everybody.
+    pub fn total(&self) -> u32 {
+        self.lock().total
+    }
+
+    /// Allocations held by this user.
+    pub fn held_by(&self, user: &str) -> u32 {
+        self.lock().users.get(user).copied().unwrap_or(0)
+    }
+
+    fn enter(&self, ledger: &mut Ledger, user: &Arc<str>, held: u32) -> Ticket {
+        ledger.total = ledger.total.saturating_add(1);
+        ledger
+            .users
+            .insert(Arc::clone(user), held.saturating_add(1));
+        Ticket {
+            quota: self.clone(),
+            user: Arc::clone(user),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        // Each change is a single step, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// Whose place it is.
+    pub fn user(&self) -> &Arc<str> {
+        &self.user
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut ledger = self.quota.lock();
+        ledger.total = ledger.total.saturating_sub(1);
+        if let Some(held) = ledger.users.get_mut(&self.user) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                ledger.users.remove(&self.user);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_come_back_when_dropped() {
+        let quota = Quota::new(Limits {
+            per_user: NonZeroU32::new(2),
+            total: NonZeroU32::new(3),
+        });
+        let alice: Arc<str> = "alice".into();
+        let bob: Arc<str> = "bob".into();
+        let first = quota.acquire(&alice).unwrap();
+        let _second = quota.acquire(&alice).unwrap();
+        assert!(matches!(
+            quota.acquire(&alice),
+            Err(Exceeded::User { limit }) if limit.get() == 2
+        ));
+        let _third = quota.acquire(&bob).unwrap();
+        assert!(matches!(
+            quota.acquire(&bob),
+            Err(Exceeded::Total { limit }) if limit.get() == 3
+        ));
+        drop(first);
+        assert_eq!((quota.total(), quota.held_by("alice")), (2, 1));
+        quota.acquire(&alice).unwrap();
+    }
+}

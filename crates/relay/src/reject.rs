@@ -1,0 +1,104 @@
+//! Why a request is refused, and what the client is told.
+
+use std::net::SocketAddr;
+
+use thiserror::Error;
+use turnbuckle_proto::{AttributeError, UnknownAttributes};
+
+use crate::auth::Unauthorized;
+use crate::peer_policy::Denial;
+use crate::quota::Exceeded;
+
+/// A refused request. The text is for the operator's log; the client gets the code.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Reject {
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("{0}")]
+    BadAttribute(AttributeError),
+    #[error("{0}")]
+    Unauthorized(Unauthorized),
+    #[error("peer {peer} is refused by {denial}")]
+    Forbidden { peer: SocketAddr, denial: Denial },
+    #[error("the allocation already has {limit} {what}")]
+    TooMany { what: &'static str, limit: usize },
+    #[error("unknown attributes")]
+    UnknownAttributes(UnknownAttributes),
+    #[error("the five-tuple has an allocation already")]
+    AllocationExists,
+    #[error("the five-tuple has no allocation")]
+    NoAllocation,
+    #[error("the nonce is too old, or was made for another address")]
+    StaleNonce,
+    #[error("the server has no relay address of the requested family")]
+    AddressFamilyNotSupported,
+    #[error("the allocation belongs to another user")]
+    WrongCredentials,
+    #[error("only UDP is relayed")]
+    UnsupportedTransport,
+    #[error("peer {0} is not of the allocation's address family")]
+    PeerFamilyMismatch(SocketAddr),
+    #[error("the allocation has no address of the named family")]
+    FamilyNotAllocated,
+    #[error("{0}")]
+    QuotaReached(Exceeded),
+    #[error("no relay port can be had")]
+    InsufficientCapacity,
+}
+
+impl Reject {
+    /// The error code (RFC 8489 §14.8, RFC 8656 §19).
+    pub const fn code(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) | Self::BadAttribute(_) => 400,
+            Self::Unauthorized(_) => 401,
+            Self::Forbidden { .. } => 403,
+            Self::UnknownAttributes(_) => 420,
+            Self::AllocationExists | Self::NoAllocation => 437,
+            Self::StaleNonce => 438,
+            Self::AddressFamilyNotSupported => 440,
+            Self::WrongCredentials => 441,
+            Self::UnsupportedTransport => 442,
+            Self::PeerFamilyMismatch(_) | Self::FamilyNotAllocated => 443,
+            Self::QuotaReached(_) => 486,
+            Self::InsufficientCapacity | Self::TooMany { .. } => 508,
+        }
+    }
+
+    /// The registered reason phrase of the code.
+    pub const fn phrase(&self) -> &'static str {
+        match self.code() {
+            400 => "Bad Request",
+            401 => "Unauthenticated",
+            403 => "Forbidden",
+            420 => "Unknown Attribute",
+            437 => "Allocation Mismatch",
+            438 => "Stale Nonce",
+            440 => "Address Family not Supported",
+            441 => "Wrong Credentials",
+            442 => "Unsupported Transport Protocol",
+            443 => "Peer Address Family Mismatch",
+            486 => "Allocation Quota Reached",
+            _ => "Insufficient Capacity",
+        }
+    }
+
+    /// True where the client needs REALM and NONCE to try (again).
+    pub(crate) const fn is_challenge(&self) -> bool {
+        matches!(self, Self::Unauthorized(_) | Self::StaleNonce)
+    }
+
+    /// True for what happens in every client's life and is no news.
+    pub(crate) const fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            Self::Unauthorized(Unauthorized::Challenge) | Self::StaleNonce
+        )
+    }
+}
+
+impl From<AttributeError> for Reject {
+    fn from(error: AttributeError) -> Self {
+        Self::BadAttribute(error)
+    }
+}

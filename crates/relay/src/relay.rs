@@ -1,0 +1,526 @@
+//! The relay: one shard's allocations and what its inputs do to them.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
+use serde::{Deserialize, Serialize};
+use turnbuckle_proto::{
+    AttributeType, Class, Kind, Message, Method, TransactionId, classify, classify_rfc5766,
+};
+
+use crate::address::{ClientPath, FiveTuple};
+use crate::allocation::AllocationId;
+use crate::allocation::table::Table;
+use crate::auth::{self, Client};
+use crate::config::Config;
+use crate::event::{EndReason, Event};
+use crate::packet::{Decision, Packet};
+use crate::quota::Quota;
+use crate::rate_limit::RateLimiter;
+use crate::reject::Reject;
+use crate::relayed::{RelaySockets, Relayed, RelayedId, RelayedPorts, ShardId};
+use crate::request::Request;
+use crate::response::{self, Success};
+use crate::slots::Slots;
+use crate::stats::{DropReason, Stats};
+use crate::time::{Instant, Now};
+use crate::timer::Timers;
+
+/// A TURN server without sockets and clocks.
+///
+/// After each input the host takes all events by [`poll_event`](Self::poll_event), and wakes the relay by
+/// [`handle_timeout`](Self::handle_timeout) when [`poll_timeout`](Self::poll_timeout) says so. The same inputs
+/// give the same outputs, down to the bytes.
+pub struct Relay {
+    pub(crate) shard: ShardId,
+    pub(crate) config: Arc<Config>,
+    pub(crate) quota: Quota,
+    pub(crate) ports: Arc<RelayedPorts>,
+    pub(crate) rng: ChaCha12Rng,
+    pub(crate) allocations: Table,
+    pub(crate) relayed: Slots<Relayed>,
+    pub(crate) timers: Timers,
+    pub(crate) limiter: RateLimiter,
+    pub(crate) recently_deleted: VecDeque<Deleted>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) stats: Stats,
+    /// Whom the quota counts where nobody authenticates.
+    pub(crate) anonymous_user: Arc<str>,
+    /// The operator lets clients reach addresses of this host, so more peers need a second look.
+    pub(crate) host_is_opened: bool,
+    pub(crate) hash_seeds: [[u64; 4]; 2],
+}
+
+/// A deletion that a retransmission may still ask for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Deleted {
+    pub(crate) five_tuple: FiveTuple,
+    pub(crate) transaction: TransactionId,
+    pub(crate) at: Instant,
+}
+
+impl Relay {
+    /// The name that stands for everybody where nobody authenticates.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    /// An empty relay. All randomness comes from `seed`; what is shared with other shards is `quota` and `ports`.
+    pub fn new(
+        shard: ShardId,
+        config: Arc<Config>,
+        quota: Quota,
+        ports: Arc<RelayedPorts>,
+        seed: [u8; 32],
+    ) -> Self {
+        let (rng, hash_seeds) = Self::seeds(seed);
+        let [table_seeds, limiter_seeds] = hash_seeds;
+        Self {
+            shard,
+            host_is_opened: config.policy.opens_host(&ports),
+            limiter: RateLimiter::new(config.unauthorized_rate, limiter_seeds, None),
+            config,
+            quota,
+            ports,
+            rng,
+            allocations: Table::new(table_seeds),
+            relayed: Slots::new(),
+            timers: Timers::default(),
+            recently_deleted: VecDeque::new(),
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            anonymous_user: Self::ANONYMOUS.into(),
+            hash_seeds,
+        }
+    }
+
+    /// One datagram, or one message of a stream, from a client.
+    ///
+    /// An answer is written to `answer`, which should hold 1,280 bytes: what does not fit is dropped.
+    pub fn handle_client(
+        &mut self,
+        now: Now,
+        path: &ClientPath,
+        packet: Packet<'_>,
+        answer: &mut [u8],
+        sockets: &mut impl RelaySockets,
+    ) -> Decision {
+        let Some(&first) = packet.payload().first() else {
+            return self.drop(DropReason::Malformed);
+        };
+        let kind = if self.config.wide_channels {
+            classify_rfc5766(first)
+        } else {
+            classify(first)
+        };
+        match kind {
+            Kind::ChannelData => self.channel_data(now.instant, path, packet),
+            Kind::Stun => {
+                let Ok(message) = Message::decode(packet.payload()) else {
+                    return self.drop(DropReason::Malformed);
+                };
+                match (message.class(), message.method()) {
+                    (Class::Indication, Method::SEND) => {
+                        match self.read_send_indication(now.instant, path, &message, packet.span())
+                        {
+                            Ok((id, peer, payload)) => {
+                                self.relay_to_peer(now.instant, id, peer, payload, packet)
+                            }
+                            Err(reason) => self.drop(reason),
+                        }
+                    }
+                    (Class::Request, _) => {
+                        let request = Request {
+                            now,
+                            path,
+                            message: &message,
+                        };
+                        self.handle_request(&request, answer, sockets)
+                    }
+                    // A Binding indication keeps a NAT binding open and wants nothing (RFC 8489 §2).
+                    _ => self.drop(DropReason::UnexpectedClass),
+                }
+            }
+            Kind::Dtls | Kind::Unknown => self.drop(DropReason::Malformed),
+        }
+    }
+
+    /// One datagram that arrived at a relayed transport address, from `peer`.
+    #[inline]
+    pub fn handle_peer(
+        &mut self,
+        now: Now,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        packet: Packet<'_>,
+    ) -> Decision {
+        self.relay_from_peer(now.instant, relayed, peer, packet)
+    }
+
+    /// Ends what has expired. Call it when [`poll_timeout`](Self::poll_timeout) is reached; earlier does no harm.
+    pub fn handle_timeout(&mut self, now: Now, sockets: &mut impl RelaySockets) {
+        let now = now.instant;
+        while let Some(slot) = self.timers.pop_due(now) {
+            let id = AllocationId(slot);
+            let Some(allocation) = self.allocations.get_mut(id) else {
+                continue;
+            };
+            allocation.deadline = None;
+            if allocation.expires <= now {
+                self.delete(now, id, EndReason::Expired, sockets);
+            } else {
+                self.expire_parts(id, now);
+                self.reschedule(id);
+            }
+        }
+        while let Some(oldest) = self.recently_deleted.front()
+            && now.since(oldest.at) >= REMEMBER_DELETION
+        {
+            self.recently_deleted.pop_front();
+        }
+    }
+
+    /// The client's connection is closed: its allocation goes with it (RFC 8656 §6).
+    pub fn handle_disconnect(
+        &mut self,
+        now: Now,
+        five_tuple: &FiveTuple,
+        sockets: &mut impl RelaySockets,
+    ) {
+        if let Some(id) = self.allocations.find(five_tuple) {
+            self.delete(now.instant, id, EndReason::Disconnected, sockets);
+        }
+    }
+
+    /// Ends every allocation: the server stops.
+    pub fn handle_stop(&mut self, now: Now, sockets: &mut impl RelaySockets) {
+        let all: Vec<AllocationId> = self.allocations.iter().map(|(id, _)| id).collect();
+        for id in all {
+            self.delete(now.instant, id, EndReason::Ended, sockets);
+        }
+    }
+
+    /// Replaces the parameters. Allocations stay; what they ask for next goes by the new rules.
+    pub fn set_config(&mut self, config: Arc<Config>) {
+        self.host_is_opened = config.policy.opens_host(&self.ports);
+        self.limiter.set_rate(config.unauthorized_rate);
+        self.config = config;
+    }
+
+    /// The next change, in order; `None` when all have been taken.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The counters.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Number of live allocations.
+    pub fn allocations(&self) -> usize {
+        self.allocations.len()
+    }
+
+    /// Panics if the tables contradict each other. For tests; walks everything.
+    pub fn check_invariants(&self) {
+        self.allocations.check_invariants();
+        let mut timed = 0usize;
+        for (id, allocation) in self.allocations.iter() {
+            allocation.channels.check_invariants();
+            assert!(allocation.permissions.len() <= self.config.permissions_max);
+            assert!(allocation.channels.len() <= self.config.permissions_max);
+            let deadline = allocation.deadline;
+            assert!(deadline.is_some_and(|d| d <= allocation.next_expiry()));
+            timed = timed.saturating_add(1);
+            for &relayed in allocation.relayed.iter() {
+                let entry = self.relayed.get(relayed.0);
+                assert_eq!(entry.map(|r| r.allocation), Some(id));
+                let live = entry.and_then(|r| self.ports.find(r.claim.local));
+                assert_eq!(
+                    live.map(|l| (l.shard, l.relayed)),
+                    Some((self.shard, relayed))
+                );
+            }
+            assert!(self.quota.held_by(allocation.ticket.user()) > 0);
+        }
+        assert_eq!(timed, self.timers.len());
+        let addresses: usize = self
+            .allocations
+            .iter()
+            .map(|(_, a)| a.relayed.iter().count())
+            .sum();
+        assert_eq!(addresses, self.relayed.len());
+    }
+
+    #[cold]
+    pub(crate) fn drop(&mut self, reason: DropReason) -> Decision {
+        self.stats.count_drop(reason);
+        Decision::Drop(reason)
+    }
+
+    /// Gives up an allocation and all that belongs to it, now.
+    pub(crate) fn delete(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        why: EndReason,
+        sockets: &mut impl RelaySockets,
+    ) {
+        let Some(allocation) = self.allocations.remove(id) else {
+            return;
+        };
+        self.timers.reschedule(id.0, allocation.deadline, None);
+        let relayed = self.advertised(&allocation.relayed);
+        for &relayed in allocation.relayed.iter() {
+            if let Some(entry) = self.relayed.remove(relayed.0) {
+                sockets.close(relayed);
+                self.ports.release(&entry.claim);
+            }
+        }
+        self.events.push_back(Event::AllocationDeleted {
+            id,
+            path: allocation.path,
+            username: allocation.username().map(Arc::clone),
+            relayed,
+            why,
+            lasted: now.since(allocation.created),
+            traffic: allocation.traffic,
+        });
+    }
+
+    /// Takes out expired permissions and channels.
+    pub(crate) fn expire_parts(&mut self, id: AllocationId, now: Instant) {
+        let Some(allocation) = self.allocations.get_mut(id) else {
+            return;
+        };
+        let events = &mut self.events;
+        allocation.channels.expire(now, |channel| {
+            events.push_back(Event::ChannelExpired {
+                id,
+                number: channel.number,
+                peer: channel.peer,
+            });
+        });
+        allocation.permissions.expire(now, |permission| {
+            events.push_back(Event::PermissionExpired { id, permission });
+        });
+    }
+
+    /// Moves the allocation's timer to its next expiry.
+    pub(crate) fn reschedule(&mut self, id: AllocationId) {
+        if let Some(allocation) = self.allocations.get_mut(id) {
+            let next = Some(allocation.next_expiry());
+            self.timers.reschedule(id.0, allocation.deadline, next);
+            allocation.deadline = next;
+        }
+    }
+
+    pub(crate) fn remember_deletion(&mut self, deleted: Deleted) {
+        if self.recently_deleted.len() >= DELETIONS_MAX {
+            self.recently_deleted.pop_front();
+        }
+        self.recently_deleted.push_back(deleted);
+    }
+
+    fn handle_request(
+        &mut self,
+        request: &Request<'_>,
+        answer: &mut [u8],
+        sockets: &mut impl RelaySockets,
+    ) -> Decision {
+        let method = request.message.method();
+        let services = self.config.services;
+        let enabled = match method {
+            Method::BINDING => services.stun,
+            Method::ALLOCATE
+            | Method::REFRESH
+            | Method::CREATE_PERMISSION
+            | Method::CHANNEL_BIND => services.turn,
+            _ => return self.drop(DropReason::UnexpectedMethod),
+        };
+        if !enabled {
+            return self.drop(DropReason::Disabled);
+        }
+        if method == Method::BINDING && !services.stun_needs_credentials {
+            let success = match check_known(request.message) {
+                Ok(()) => Ok(self.binding(request)),
+                Err(reject) => Err(reject),
+            };
+            return self.respond(request, success, None, answer);
+        }
+        let existing = self.live_allocation(request, sockets);
+        let allocation = existing.and_then(|id| self.allocations.get(id));
+        let client = match auth::authenticate(
+            &self.config,
+            request.message,
+            &request.path.five_tuple,
+            allocation,
+            request.now,
+        ) {
+            Ok(client) => client,
+            Err(reject) => return self.respond(request, Err(reject), None, answer),
+        };
+        // RFC 8489 §6.3.1: unknown attributes are looked at once the request is known to be genuine.
+        let outcome = match check_known(request.message) {
+            Err(reject) => Err(reject),
+            Ok(()) => match method {
+                Method::BINDING => Ok(self.binding(request)),
+                Method::ALLOCATE => self.allocate(request, &client, existing, sockets),
+                Method::REFRESH => self.refresh(request, existing, sockets),
+                Method::CREATE_PERMISSION => self.create_permission(request, existing),
+                _ => self.channel_bind(request, existing),
+            },
+        };
+        self.respond(request, outcome, Some(&client), answer)
+    }
+
+    /// The live allocation of the request's five-tuple; one that has just expired is deleted first.
+    fn live_allocation(
+        &mut self,
+        request: &Request<'_>,
+        sockets: &mut impl RelaySockets,
+    ) -> Option<AllocationId> {
+        let id = self.allocations.find(&request.path.five_tuple)?;
+        let now = request.now.instant;
+        if self.allocations.get(id)?.expires > now {
+            return Some(id);
+        }
+        self.delete(now, id, EndReason::Expired, sockets);
+        None
+    }
+
+    fn respond(
+        &mut self,
+        request: &Request<'_>,
+        outcome: Result<Success, Reject>,
+        client: Option<&Client>,
+        answer: &mut [u8],
+    ) -> Decision {
+        let key = client.and_then(Client::integrity);
+        let five_tuple = &request.path.five_tuple;
+        let ip = five_tuple.client.0.ip();
+        let spoofable = key.is_none() && five_tuple.transport.is_spoofable();
+        let written = match &outcome {
+            Ok(success) => response::success(answer, request.message, success, key, &self.config),
+            Err(reject) => {
+                if spoofable && !self.limiter.admit(ip, request.now.instant) {
+                    return self.drop(DropReason::UnauthorizedRate);
+                }
+                let challenge = reject
+                    .is_challenge()
+                    .then(|| self.config.nonce_key.issue(ip, request.now.unix));
+                response::error(
+                    answer,
+                    request.message,
+                    reject,
+                    challenge,
+                    key,
+                    &self.config,
+                )
+            }
+        };
+        let Ok(len) = written else {
+            return self.drop(DropReason::TooLarge);
+        };
+        if spoofable && amplifies(request.message.bytes().len(), len, ip.is_ipv6()) {
+            return self.drop(DropReason::Amplification);
+        }
+        match outcome {
+            Ok(Success::Binding { .. }) => {}
+            Ok(_) => self.stats.successes = self.stats.successes.wrapping_add(1),
+            Err(reject) => {
+                self.stats.count_reject(reject.code());
+                self.report(request, client, reject);
+            }
+        }
+        Decision::Answer { len }
+    }
+
+    fn report(&mut self, request: &Request<'_>, client: Option<&Client>, reject: Reject) {
+        if reject.is_routine() {
+            return;
+        }
+        if self.events.len() >= EVENTS_MAX {
+            self.stats.unreported_rejects = self.stats.unreported_rejects.wrapping_add(1);
+            return;
+        }
+        let username = match client {
+            Some(client) => client.username().map(Arc::clone),
+            None => request.message.username().ok().flatten().map(|name| {
+                name.chars()
+                    .take(USERNAME_SHOWN_CHARS)
+                    .collect::<String>()
+                    .into()
+            }),
+        };
+        self.events.push_back(Event::Rejected {
+            path: *request.path,
+            method: request.message.method(),
+            username,
+            reject,
+        });
+    }
+}
+
+/// 420 for attributes that must be understood and are not (RFC 8489 §6.3.1).
+fn check_known(message: &Message<'_>) -> Result<(), Reject> {
+    let unknown = message.unknown_required(is_known_in_requests);
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        Err(Reject::UnknownAttributes(unknown))
+    }
+}
+
+const fn is_known_in_requests(attribute: AttributeType) -> bool {
+    matches!(
+        attribute,
+        AttributeType::USERNAME
+            | AttributeType::REALM
+            | AttributeType::NONCE
+            | AttributeType::MESSAGE_INTEGRITY
+            | AttributeType::MESSAGE_INTEGRITY_SHA256
+            | AttributeType::CHANNEL_NUMBER
+            | AttributeType::LIFETIME
+            | AttributeType::XOR_PEER_ADDRESS
+            | AttributeType::REQUESTED_ADDRESS_FAMILY
+            | AttributeType::REQUESTED_TRANSPORT
+    )
+}
+
+/// True if the answer takes more than 2.7 times the request's room on the wire, IP and UDP headers included.
+fn amplifies(request_len: usize, answer_len: usize, ipv6: bool) -> bool {
+    let headers: usize = if ipv6 { 48 } else { 28 };
+    let request = request_len.saturating_add(headers);
+    let answer = answer_len.saturating_add(headers);
+    answer.saturating_mul(10) > request.saturating_mul(27)
+}
+
+/// How long a client may retransmit a request (RFC 8489 §6.2.1: 39.5 s with the default timers).
+const REMEMBER_DELETION: Duration = Duration::from_secs(40);
+const DELETIONS_MAX: usize = 1024;
+/// Rejections that wait for the host to log them.
+const EVENTS_MAX: usize = 1024;
+const USERNAME_SHOWN_CHARS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amplification_is_measured_on_the_wire() {
+        // 48 bytes on the wire may become 129.
+        assert!(!amplifies(20, 101, false));
+        assert!(amplifies(20, 102, false));
+        // 68 may become 183.
+        assert!(!amplifies(20, 135, true));
+        assert!(amplifies(20, 136, true));
+    }
+}

@@ -1,0 +1,208 @@
+//! The whole state as data, so that calls survive a restart.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use rand_chacha::ChaCha12Rng;
+use rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use turnbuckle_proto::{LongTermKey, TransactionId};
+
+use crate::address::{ClientPath, Families};
+use crate::allocation::table::Table;
+use crate::allocation::{Allocation, AllocationId, Owner, Traffic};
+use crate::auth::nonce::NonceKey;
+use crate::channel::Channels;
+use crate::config::Config;
+use crate::permission::Permissions;
+use crate::quota::Quota;
+use crate::rate_limit::{Cell, RateLimiter};
+use crate::relay::{Deleted, Relay};
+use crate::relayed::{OpenError, RelaySockets, Relayed, RelayedId, RelayedPorts, ShardId};
+use crate::slots::Slots;
+use crate::stats::Stats;
+use crate::time::Instant;
+use crate::timer::Timers;
+
+/// Everything a [`Relay`] knows, except its parameters and counters.
+///
+/// Holds the keys of users: whoever reads it can act for them until their allocations end.
+#[derive(Serialize, Deserialize)]
+pub struct Snapshot {
+    shard: ShardId,
+    rng: ChaCha12Rng,
+    allocations: Slots<AllocationSnapshot>,
+    relayed: Slots<RelayedSnapshot>,
+    limiter: Vec<Cell>,
+    recently_deleted: VecDeque<Deleted>,
+    nonce_key: NonceKey,
+    hash_seeds: [[u64; 4]; 2],
+}
+
+/// Why a snapshot cannot be taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RestoreError {
+    #[error("a relayed transport address is not in the configured addresses and ports, or taken")]
+    NotOurs,
+    #[error("a relayed transport address cannot be opened: {0}")]
+    Open(OpenError),
+    #[error("the snapshot contradicts itself")]
+    Inconsistent,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AllocationSnapshot {
+    path: ClientPath,
+    owner: Option<(Arc<str>, [u8; 16])>,
+    quota_user: Arc<str>,
+    relayed: Families<RelayedId>,
+    created: Instant,
+    expires: Instant,
+    transaction: TransactionId,
+    granted_lifetime_seconds: u32,
+    permissions: Permissions,
+    channels: Channels,
+    traffic: Traffic,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RelayedSnapshot {
+    allocation: AllocationId,
+    local: std::net::SocketAddr,
+}
+
+impl Snapshot {
+    /// The key that the nonces in clients' hands are sealed with: the configuration of the restored relay should have it.
+    pub const fn nonce_key(&self) -> &NonceKey {
+        &self.nonce_key
+    }
+}
+
+impl Relay {
+    /// The state as data. Take all events first: they are not part of it.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            shard: self.shard,
+            rng: self.rng.clone(),
+            allocations: self.allocations.slots().map(AllocationSnapshot::of),
+            relayed: self.relayed.map(|relayed| RelayedSnapshot {
+                allocation: relayed.allocation,
+                local: relayed.claim.local,
+            }),
+            limiter: self.limiter.cells().to_vec(),
+            recently_deleted: self.recently_deleted.clone(),
+            nonce_key: self.config.nonce_key.clone(),
+            hash_seeds: self.hash_seeds,
+        }
+    }
+
+    /// A relay that goes on where the snapshot was taken.
+    ///
+    /// The host's clock must go on as well: instants in the snapshot are on it. Every relayed transport address is opened again
+    /// through `sockets`; a host that kept the descriptors hands them out there.
+    pub fn restore(
+        snapshot: Snapshot,
+        config: Arc<Config>,
+        quota: Quota,
+        ports: Arc<RelayedPorts>,
+        sockets: &mut impl RelaySockets,
+    ) -> Result<Self, RestoreError> {
+        let [table_seeds, limiter_seeds] = snapshot.hash_seeds;
+        let shard = snapshot.shard;
+        let relayed = snapshot.relayed.try_map(|index, relayed| {
+            let claim = ports
+                .claim_exactly(relayed.local)
+                .ok_or(RestoreError::NotOurs)?;
+            if let Err(error) = sockets.open(RelayedId(index), claim.local) {
+                ports.release(&claim);
+                return Err(RestoreError::Open(error));
+            }
+            ports.publish(&claim, shard, RelayedId(index));
+            let owner = snapshot.allocations.get(relayed.allocation.0);
+            let named = owner.is_some_and(|a| a.relayed.iter().any(|r| r.0 == index));
+            if !named {
+                return Err(RestoreError::Inconsistent);
+            }
+            Ok(Relayed {
+                allocation: relayed.allocation,
+                claim,
+            })
+        })?;
+        let allocations = snapshot.allocations.map(|a| a.restore(&quota));
+        let mut relay = Self {
+            shard,
+            host_is_opened: config.policy.opens_host(&ports),
+            limiter: RateLimiter::new(
+                config.unauthorized_rate,
+                limiter_seeds,
+                Some(snapshot.limiter),
+            ),
+            config,
+            quota,
+            ports,
+            rng: snapshot.rng,
+            allocations: Table::with_slots(table_seeds, allocations),
+            relayed,
+            timers: Timers::default(),
+            recently_deleted: snapshot.recently_deleted,
+            events: VecDeque::new(),
+            stats: Stats::default(),
+            anonymous_user: Self::ANONYMOUS.into(),
+            hash_seeds: snapshot.hash_seeds,
+        };
+        let all: Vec<AllocationId> = relay.allocations.iter().map(|(id, _)| id).collect();
+        for id in all {
+            relay.reschedule(id);
+        }
+        Ok(relay)
+    }
+
+    /// Seeds for the tables, and the generator for all that follows.
+    pub(crate) fn seeds(seed: [u8; 32]) -> (ChaCha12Rng, [[u64; 4]; 2]) {
+        let mut rng = ChaCha12Rng::from_seed(seed);
+        let hash_seeds = [(); 2].map(|()| [(); 4].map(|()| rng.next_u64()));
+        (rng, hash_seeds)
+    }
+}
+
+impl AllocationSnapshot {
+    fn of(allocation: &Allocation) -> Self {
+        Self {
+            path: allocation.path,
+            owner: allocation
+                .owner
+                .as_ref()
+                .map(|o| (Arc::clone(&o.username), *o.long_term_key.as_bytes())),
+            quota_user: Arc::clone(allocation.ticket.user()),
+            relayed: allocation.relayed,
+            created: allocation.created,
+            expires: allocation.expires,
+            transaction: allocation.transaction,
+            granted_lifetime_seconds: allocation.granted_lifetime_seconds,
+            permissions: allocation.permissions.clone(),
+            channels: allocation.channels.clone(),
+            traffic: allocation.traffic,
+        }
+    }
+
+    fn restore(&self, quota: &Quota) -> Allocation {
+        Allocation {
+            path: self.path,
+            owner: self
+                .owner
+                .as_ref()
+                .map(|(username, key)| Owner::new(username, LongTermKey::from_bytes(*key))),
+            ticket: quota.acquire_unlimited(&self.quota_user),
+            relayed: self.relayed,
+            created: self.created,
+            expires: self.expires,
+            transaction: self.transaction,
+            granted_lifetime_seconds: self.granted_lifetime_seconds,
+            permissions: self.permissions.clone(),
+            channels: self.channels.clone(),
+            traffic: self.traffic,
+            deadline: None,
+        }
+    }
+}
