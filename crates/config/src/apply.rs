@@ -1,0 +1,307 @@
+//! What the value of a single key does to the settings. Owns one function per key that needs more than an assignment;
+//! rules that span keys are in `check`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::diagnostic::Severity;
+use crate::draft::{Draft, PlaceOrigin};
+use crate::fault::Fault;
+use crate::keys;
+use crate::peer::{Origin, PeerRule, is_every_mapped_address};
+use crate::secret::Secret;
+use crate::settings::{ExternalIp, LogLevel};
+use crate::user::User;
+use crate::value;
+
+pub(crate) fn listening_ip(draft: &mut Draft, address: IpAddr) -> Result<(), Fault> {
+    if draft.settings.listening_ips.contains(&address) {
+        draft.report(
+            Severity::Note,
+            format!("`{address}` is listened on already"),
+            "",
+        );
+    } else {
+        draft.settings.listening_ips.push(address);
+    }
+    Ok(())
+}
+
+pub(crate) fn relay_ip(draft: &mut Draft, address: IpAddr) -> Result<(), Fault> {
+    if address.is_unspecified() {
+        draft.report(
+            Severity::Warning,
+            format!("`{address}` is no address that clients could be told; the server chooses one"),
+            "name the address that peers reach, or remove the line",
+        );
+    } else if draft.settings.relay_ips.contains(&address) {
+        draft.report(
+            Severity::Note,
+            format!("`{address}` is a relay address already"),
+            "",
+        );
+    } else {
+        draft.settings.relay_ips.push(address);
+    }
+    Ok(())
+}
+
+pub(crate) fn external_ip(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let external = external_address(text)?;
+    let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    let from_command_line = draft.place.origin == PlaceOrigin::CommandLine;
+    let externals = &mut draft.settings.external_ips;
+    if externals.contains(&external) {
+        draft.report(Severity::Note, format!("`{text}` is given already"), "");
+        return Ok(());
+    }
+    let same_family = |other: &ExternalIp| other.public.is_ipv4() == external.public.is_ipv4();
+    if from_command_line {
+        externals.retain(|other| {
+            !(same_family(other) && other.private.is_none() == external.private.is_none())
+        });
+    }
+    for other in externals.iter().filter(|other| same_family(other)) {
+        let (family, other_public) = (family(external.public), other.public);
+        match (external.private, other.private) {
+            (None, None) => {
+                return Err(Fault::new(format!("a second external address for {family}: `{other_public}` is given already"))
+                    .help("bare, there is one per family; with several relay addresses write `public/private` for each"));
+            }
+            (Some(private), Some(other_private)) if private == other_private => {
+                return Err(Fault::new(format!(
+                    "`{private}` has an external address already: `{other_public}`"
+                ))
+                .help("give each private address once"));
+            }
+            (Some(_), Some(_)) => {}
+            (Some(_), None) | (None, Some(_)) => {
+                return Err(Fault::new(format!("a bare external address and a pair for {family}"))
+                    .help("write `public/private` for each relay address of the family, or one bare address for all"));
+            }
+        }
+    }
+    draft.settings.external_ips.push(external);
+    Ok(())
+}
+
+fn external_address(text: &str) -> Result<ExternalIp, Fault> {
+    // The table holds the key that this function is named in.
+    let key = keys::find("external-ip").ok_or_else(|| Fault::new("unknown key"))?;
+    let (public, private) = match text.split_once('/') {
+        Some((public, private)) => (public.trim(), Some(private.trim())),
+        None => (text, None),
+    };
+    if private.is_some_and(|private| private.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(Fault::new(format!("`{text}` is a range, not an address"))
+            .help("write `public` or `public/private`; what stands behind the slash is the local address"));
+    }
+    let external = ExternalIp {
+        public: value::address(key, public)?,
+        private: private
+            .map(|private| value::address(key, private))
+            .transpose()?,
+    };
+    for address in [Some(external.public), external.private]
+        .into_iter()
+        .flatten()
+    {
+        if address.is_unspecified() {
+            return Err(Fault::new(format!(
+                "`{address}` is no address that clients could be told"
+            ))
+            .help("write the address that peers reach"));
+        }
+    }
+    if external
+        .private
+        .is_some_and(|private| private.is_ipv4() != external.public.is_ipv4())
+    {
+        return Err(
+            Fault::new(format!("`{text}` pairs an IPv4 with an IPv6 address"))
+                .help("both addresses of a pair are of one family"),
+        );
+    }
+    Ok(external)
+}
+
+/// An address with an optional port; names are let through, as they are looked up by clients or not at all.
+pub(crate) fn endpoint(_: &mut Draft, text: &str) -> Result<(), Fault> {
+    if text.parse::<SocketAddr>().is_ok() || text.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let bracketed = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    if bracketed.is_some_and(|text| text.parse::<IpAddr>().is_ok()) {
+        return Ok(());
+    }
+    Err(
+        Fault::new(format!("`{text}` is not an address with a port"))
+            .help("write `192.0.2.1:3478` or `[2001:db8::1]:3478`"),
+    )
+}
+
+pub(crate) fn no_tcp_relay(draft: &mut Draft, on: bool) {
+    draft.settings.tcp_relay = !on;
+    if !on {
+        draft.report(
+            Severity::Warning,
+            "TCP is not relayed yet (RFC 6062)",
+            "remove the line; `no-tcp-relay` is the default",
+        );
+    }
+}
+
+pub(crate) fn socket_buffer(draft: &mut Draft, bytes: u64) {
+    draft.settings.socket_buffer = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+}
+
+pub(crate) fn user(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let user = User::parse(text)?;
+    let users = &mut draft.settings.users;
+    match users.iter_mut().find(|other| other.name == user.name) {
+        Some(other) => {
+            *other = user;
+            draft.report(
+                Severity::Warning,
+                "this account is given again; this one wins",
+                "give each account once",
+            );
+        }
+        None => users.push(user),
+    }
+    Ok(())
+}
+
+pub(crate) fn static_auth_secret(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    if text.is_empty() {
+        return Err(Fault::new("`static-auth-secret` is empty")
+            .help("write a random text, such as `openssl rand -hex 32` prints; in double quotes if it begins with #"));
+    }
+    let secret = Secret::new(text);
+    if draft.settings.secrets.contains(&secret) {
+        draft.report(Severity::Note, "this secret is given already", "");
+        return Ok(());
+    }
+    if text.len() < SHORT_SECRET_BYTES {
+        draft.report(
+            Severity::Warning,
+            format!("the secret is shorter than {SHORT_SECRET_BYTES} characters: who has one credential can guess it"),
+            "make one with `openssl rand -hex 32`",
+        );
+    }
+    draft.settings.secrets.push(secret);
+    Ok(())
+}
+
+pub(crate) fn rest_api_separator(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let mut characters = text.chars();
+    match (characters.next(), characters.next()) {
+        (Some(separator), None) if separator.is_ascii_punctuation() => {
+            draft.settings.rest_separator = separator;
+            Ok(())
+        }
+        _ => Err(
+            Fault::new(format!("`{text}` is not one punctuation character")).help(
+                "write the character between expiry and user, such as `rest-api-separator=:`",
+            ),
+        ),
+    }
+}
+
+pub(crate) fn realm(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    if text.chars().count() > REALM_MAX_CHARS {
+        return Err(Fault::new(format!(
+            "the realm is longer than {REALM_MAX_CHARS} characters"
+        ))
+        .help("RFC 8489 §14.9 sets this limit"));
+    }
+    if text.is_empty() {
+        draft.report(
+            Severity::Warning,
+            "the realm is empty, which is the same as none",
+            "write `realm=example.org` with the domain of the server, or remove the line",
+        );
+    }
+    draft.settings.realm = (!text.is_empty()).then(|| text.to_owned());
+    Ok(())
+}
+
+pub(crate) fn allowed_peer_ip(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let rule = peer_rule(draft, text)?;
+    draft.settings.peers.allowed.push(rule);
+    Ok(())
+}
+
+pub(crate) fn denied_peer_ip(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    if is_every_mapped_address(text) {
+        draft.report(
+            Severity::Note,
+            "an IPv4-mapped peer is judged as the IPv4 address it stands for, so this line is not needed",
+            "",
+        );
+        return Ok(());
+    }
+    let rule = peer_rule(draft, text)?;
+    draft.settings.peers.denied.push(rule);
+    Ok(())
+}
+
+fn peer_rule(draft: &mut Draft, text: &str) -> Result<PeerRule, Fault> {
+    let origin = match &draft.place.origin {
+        PlaceOrigin::File(file, line) => Origin {
+            file: Some(file.clone()),
+            line: Some(*line),
+        },
+        PlaceOrigin::CommandLine | PlaceOrigin::Nowhere => Origin {
+            file: None,
+            line: None,
+        },
+    };
+    let rule = PeerRule::parse(text, origin)?;
+    if text.contains('/') {
+        draft.report(
+            Severity::Note,
+            format!(
+                "`{text}` is read as `{}-{}`; coturn refuses an address with a prefix length",
+                rule.first, rule.last
+            ),
+            "",
+        );
+    }
+    Ok(rule)
+}
+
+pub(crate) fn log_file(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.log_file = None;
+    match text {
+        "" => {
+            return Err(Fault::new("`log-file` needs a value")
+                .help("write a file name, or `stdout`, or `syslog`"));
+        }
+        "stdout" | "-" => {}
+        "syslog" => draft.syslog = true,
+        file => draft.log_file = Some(PathBuf::from(file)),
+    }
+    Ok(())
+}
+
+pub(crate) fn log_min_level(draft: &mut Draft, word: &'static str) {
+    draft.min_level = Some(match word {
+        "error" => LogLevel::Error,
+        "warning" => LogLevel::Warn,
+        "info" => LogLevel::Info,
+        "debug" => LogLevel::Debug,
+        _ => LogLevel::Trace,
+    });
+}
+
+pub(crate) fn pidfile(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.settings.pidfile = (!text.is_empty()).then(|| PathBuf::from(text));
+    Ok(())
+}
+
+/// RFC 8489 §14.9: fewer than 128 characters.
+const REALM_MAX_CHARS: usize = 127;
+const SHORT_SECRET_BYTES: usize = 16;

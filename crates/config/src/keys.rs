@@ -1,0 +1,266 @@
+//! The table of every key that coturn has or ever had: what it takes, what becomes of it here, and its one line of help.
+//! Parsing, help and the reference file follow the table; adding a key is adding a row.
+//!
+//! Must not read lines or hold values: a row names the function that puts a value into the draft.
+
+mod auth;
+mod historic;
+mod listeners;
+mod log;
+mod metrics;
+mod peers;
+mod process;
+mod relay;
+mod stun;
+mod tls;
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use crate::draft::Draft;
+use crate::fault::Fault;
+
+/// One key of `turnserver.conf`.
+#[derive(Debug)]
+pub struct Key {
+    /// The key as it stands in the file; on the command line it follows two dashes.
+    pub name: &'static str,
+    /// The one-letter form of the command line.
+    pub short: Option<char>,
+    /// What becomes of the key in this version.
+    pub support: Support,
+    /// The value in force where the key is not given, as it would be written in the file; empty if there is none.
+    pub default: &'static str,
+    /// One line of help, without a full stop.
+    pub help: &'static str,
+    /// The key may stand more than once and each one counts.
+    pub repeats: bool,
+    /// The value must never be shown.
+    pub secret: bool,
+    pub(crate) value: Value,
+}
+
+impl Key {
+    /// What stands for the value in help texts, such as `PORT`; empty for a key that is on or off.
+    pub fn placeholder(&self) -> &'static str {
+        match self.value {
+            Value::Flag(_) | Value::Always(_) => "",
+            Value::Number { placeholder, .. } => placeholder,
+            Value::Address(_) => "ADDRESS",
+            Value::Word(..) => "WORD",
+            Value::Syntax(placeholder, _) | Value::Text(placeholder, _) => placeholder,
+        }
+    }
+
+    /// The unit of a number, such as `s`; empty if it has none.
+    pub fn unit(&self) -> &'static str {
+        match &self.value {
+            Value::Number { unit, .. } => unit,
+            _ => "",
+        }
+    }
+
+    /// The words the value is one of; empty if it is not chosen from a list.
+    pub fn words(&self) -> &'static [&'static str] {
+        match self.value {
+            Value::Word(words, _) => words,
+            _ => &[],
+        }
+    }
+
+    const fn new(
+        name: &'static str,
+        value: Value,
+        support: Support,
+        default: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            short: None,
+            support,
+            default,
+            help,
+            repeats: false,
+            secret: false,
+            value,
+        }
+    }
+
+    const fn short(mut self, letter: char) -> Self {
+        self.short = Some(letter);
+        self
+    }
+
+    const fn repeats(mut self) -> Self {
+        self.repeats = true;
+        self
+    }
+
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+}
+
+/// What becomes of a key in this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It does what it says.
+    Built,
+    /// What it asks for is always so; accepted silently.
+    Met,
+    /// Nothing is lost by leaving it out; a note says why.
+    Ignored(&'static str),
+    /// It has no effect here and the operator may miss it; a warning says why.
+    Obsolete(&'static str),
+    /// Not built yet; a warning says what is missing.
+    Later(&'static str),
+    /// Starting without it would drop authentication or open the relay: an error.
+    Refused {
+        /// Why the server does not start.
+        reason: &'static str,
+        /// What to do instead.
+        help: &'static str,
+    },
+}
+
+/// Every key, section by section, with the heading of the section.
+pub fn sections() -> &'static [(&'static str, &'static [Key])] {
+    SECTIONS
+}
+
+/// Every key, in the order of [`sections`].
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|(_, keys)| *keys)
+}
+
+/// The key of exactly this name; coturn tells upper from lower case.
+pub fn find(name: &str) -> Option<&'static Key> {
+    all().find(|key| key.name == name)
+}
+
+/// The key with this one-letter form.
+pub fn find_short(letter: char) -> Option<&'static Key> {
+    all().find(|key| key.short == Some(letter))
+}
+
+/// The key whose name is most like an unknown one, if any is like it at all.
+pub fn nearest(name: &str) -> Option<&'static Key> {
+    let plain = |name: &str| {
+        name.trim_start_matches('-')
+            .to_ascii_lowercase()
+            .replace('_', "-")
+    };
+    let wanted = plain(name);
+    if let Some(key) = all().find(|key| plain(key.name) == wanted) {
+        return Some(key);
+    }
+    let (likeness, key) = all()
+        .map(|key| (strsim::jaro_winkler(&wanted, &plain(key.name)), key))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let edits = strsim::damerau_levenshtein(&wanted, &plain(key.name));
+    (likeness >= ALIKE && edits <= 1 + wanted.len() / 3).then_some(key)
+}
+
+/// What a key takes, and the function its value goes to.
+#[derive(Debug)]
+pub(crate) enum Value {
+    /// On or off; the bare key is on.
+    Flag(fn(&mut Draft, bool)),
+    /// On whatever the value says, as in coturn.
+    Always(fn(&mut Draft)),
+    /// A whole number within a range.
+    Number {
+        range: RangeInclusive<u64>,
+        placeholder: &'static str,
+        unit: &'static str,
+        /// What the bare key means, if it may stand bare.
+        bare: Option<u64>,
+        set: fn(&mut Draft, u64),
+    },
+    /// An IPv4 or IPv6 address.
+    Address(fn(&mut Draft, IpAddr) -> Result<(), Fault>),
+    /// One of a few words.
+    Word(&'static [&'static str], fn(&mut Draft, &'static str)),
+    /// A form of its own that never ends in a semicolon.
+    Syntax(&'static str, Parse),
+    /// Free text, in which a semicolon counts.
+    Text(&'static str, Parse),
+}
+
+pub(crate) type Parse = fn(&mut Draft, &str) -> Result<(), Fault>;
+
+const fn port(set: fn(&mut Draft, u64)) -> Value {
+    Value::Number {
+        range: 1..=65535,
+        placeholder: "PORT",
+        unit: "",
+        bare: None,
+        set,
+    }
+}
+
+const fn port_or_zero(set: fn(&mut Draft, u64)) -> Value {
+    Value::Number {
+        range: 0..=65535,
+        placeholder: "PORT",
+        unit: "",
+        bare: None,
+        set,
+    }
+}
+
+const fn seconds(least: u64, bare: Option<u64>, set: fn(&mut Draft, u64)) -> Value {
+    Value::Number {
+        range: least..=u32::MAX as u64,
+        placeholder: "SECONDS",
+        unit: "s",
+        bare,
+        set,
+    }
+}
+
+const fn number(range: RangeInclusive<u64>, unit: &'static str, set: fn(&mut Draft, u64)) -> Value {
+    Value::Number {
+        range,
+        placeholder: "NUMBER",
+        unit,
+        bare: None,
+        set,
+    }
+}
+
+/// Takes a value that has been checked and has no effect.
+fn unused<T>(_: &mut Draft, _: T) {}
+
+/// Takes a text that has no effect.
+fn unread(_: &mut Draft, _: &str) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Takes an address that has no effect.
+fn unread_address(_: &mut Draft, _: IpAddr) -> Result<(), Fault> {
+    Ok(())
+}
+
+/// Takes a key that has no effect and no value.
+fn unset(_: &mut Draft) {}
+
+const SECTIONS: &[(&str, &[Key])] = &[
+    ("Listeners and sockets", listeners::KEYS),
+    ("Relay endpoints and addresses", relay::KEYS),
+    ("Authentication", auth::KEYS),
+    ("Quotas and bandwidth", auth::QUOTAS),
+    ("Peer access control", peers::KEYS),
+    ("TLS and DTLS", tls::KEYS),
+    ("Logging", log::KEYS),
+    ("Metrics and statistics", metrics::KEYS),
+    ("Redirection", metrics::REDIRECTION),
+    ("STUN behaviour and protocol compatibility", stun::KEYS),
+    ("Process and administration", process::KEYS),
+    ("Keys of earlier coturn versions", historic::KEYS),
+];
+
+/// Jaro-Winkler likeness below which a suggestion would be a guess.
+const ALIKE: f64 = 0.85;

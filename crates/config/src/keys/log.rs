@@ -1,0 +1,104 @@
+//! Keys of logging.
+
+use super::{Key, Support, Value, unread, unused};
+use crate::apply;
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "verbose",
+        Value::Flag(|draft, on| draft.verbose = on),
+        Support::Built,
+        "0",
+        "Logs single requests",
+    )
+    .short('v'),
+    Key::new(
+        "Verbose",
+        Value::Flag(|draft, on| draft.extra_verbose = on),
+        Support::Built,
+        "0",
+        "Logs everything",
+    )
+    .short('V'),
+    Key::new(
+        "log-file",
+        Value::Text("FILE", apply::log_file),
+        Support::Built,
+        "stdout",
+        "File of the log; stdout or - is standard output, syslog the system log",
+    )
+    .short('l'),
+    Key::new(
+        "no-stdout-log",
+        Value::Flag(|draft, on| draft.settings.log.stdout_copy = !on),
+        Support::Built,
+        "0",
+        "A log that goes to a file or to syslog is not copied to standard output",
+    ),
+    Key::new(
+        "syslog",
+        Value::Flag(|draft, on| draft.syslog = on),
+        Support::Built,
+        "0",
+        "Logs to the system log",
+    ),
+    Key::new(
+        "syslog-facility",
+        Value::Text("FACILITY", unread),
+        Support::Later("lines go to the facility daemon"),
+        "daemon",
+        "Facility of the system log",
+    ),
+    Key::new(
+        "simple-log",
+        Value::Flag(|draft, on| draft.settings.log.simple = on),
+        Support::Built,
+        "0",
+        "The name of the log file is used as it is",
+    ),
+    Key::new(
+        "log-min-level",
+        Value::Word(
+            &["trace", "debug", "info", "warning", "error"],
+            apply::log_min_level,
+        ),
+        Support::Built,
+        "debug",
+        "Least severe level that is logged",
+    ),
+    Key::new(
+        "new-log-timestamp",
+        Value::Flag(unused),
+        Support::Met,
+        "1",
+        "Log lines carry date and time, which they always do",
+    ),
+    Key::new(
+        "new-log-timestamp-format",
+        Value::Text("FORMAT", unread),
+        Support::Ignored("times are always written as RFC 3339 has them"),
+        "",
+        "Form of date and time in log lines",
+    ),
+    Key::new(
+        "log-binding",
+        Value::Flag(unused),
+        Support::Later("Binding requests are not logged"),
+        "0",
+        "Logs every Binding request",
+    ),
+    Key::new(
+        "drop-invalid-packets",
+        Value::Flag(unused),
+        Support::Met,
+        "1",
+        "Malformed packets are dropped, which they always are",
+    ),
+    Key::new(
+        "drop-invalid-packets-log",
+        Value::Flag(unused),
+        Support::Ignored("dropped packets are counted, not logged"),
+        "0",
+        "Logs malformed packets",
+    ),
+];

@@ -1,0 +1,103 @@
+//! Keys of metrics, statistics and redirection.
+
+use super::{Key, Support, Value, port, unread, unread_address, unset, unused};
+use crate::apply;
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "redis-statsdb",
+        Value::Text("CONNECTION", unread),
+        Support::Obsolete("nothing is published to Redis"),
+        "",
+        "Redis database that sessions and traffic are published to",
+    )
+    .short('O')
+    .secret(),
+    Key::new(
+        "prometheus",
+        Value::Always(unset),
+        NO_METRICS,
+        "0",
+        "Serves metrics over HTTP",
+    ),
+    Key::new(
+        "prometheus-port",
+        port(unused),
+        NO_METRICS,
+        "9641",
+        "Port of the metrics",
+    ),
+    Key::new(
+        "prometheus-address",
+        Value::Address(unread_address),
+        NO_METRICS,
+        "",
+        "Address of the metrics",
+    ),
+    Key::new(
+        "prometheus-path",
+        Value::Text("PATH", unread),
+        NO_METRICS,
+        "/metrics",
+        "Path of the metrics",
+    ),
+    Key::new(
+        "prometheus-username-labels",
+        Value::Always(unset),
+        Support::Obsolete(
+            "metrics carry no user names: each time-limited name would be a series of its own",
+        ),
+        "0",
+        "Labels metrics with user names",
+    ),
+    Key::new(
+        "prometheus-tls",
+        Value::Flag(unused),
+        NO_METRICS,
+        "0",
+        "Serves metrics over HTTPS",
+    ),
+    Key::new(
+        "prometheus-cert",
+        Value::Text("FILE", unread),
+        NO_METRICS,
+        "",
+        "Certificate of the metrics",
+    ),
+    Key::new(
+        "prometheus-key",
+        Value::Text("FILE", unread),
+        NO_METRICS,
+        "",
+        "Private key of the metrics",
+    ),
+];
+
+pub(super) const REDIRECTION: &[Key] = &[
+    redirection("alternate-server", "Server that clients are sent to"),
+    redirection(
+        "tls-alternate-server",
+        "Server that TLS clients are sent to",
+    ),
+    redirection(
+        "tcp-alternate-server",
+        "Server that TCP clients are sent to",
+    ),
+    redirection(
+        "udp-alternate-server",
+        "Server that UDP clients are sent to",
+    ),
+];
+
+const fn redirection(name: &'static str, help: &'static str) -> Key {
+    Key::new(
+        name,
+        Value::Syntax("ADDRESS[:PORT]", apply::endpoint),
+        Support::Later("clients are served here, not redirected"),
+        "",
+        help,
+    )
+    .repeats()
+}
+
+const NO_METRICS: Support = Support::Later("metrics are not served");

@@ -1,0 +1,101 @@
+//! Keys of TLS and DTLS.
+
+use super::{Key, Support, Value, unread, unused};
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "cert",
+        Value::Text("FILE", unread),
+        Support::Later("TLS clients are not served, so `turns:` addresses do not work"),
+        "",
+        "Certificate chain, PEM",
+    ),
+    Key::new(
+        "pkey",
+        Value::Text("FILE", unread),
+        Support::Later("TLS clients are not served"),
+        "",
+        "Private key, PEM",
+    ),
+    Key::new(
+        "raw-public-keys",
+        Value::Flag(unused),
+        Support::Obsolete("keys without a certificate (RFC 7250) are not offered"),
+        "0",
+        "Offers keys without a certificate (RFC 7250)",
+    ),
+    Key::new(
+        "pkey-pwd",
+        Value::Text("PASSWORD", unread),
+        Support::Later("TLS clients are not served"),
+        "",
+        "Password of the private key",
+    )
+    .secret(),
+    Key::new(
+        "cipher-list",
+        Value::Text("CIPHERS", unread),
+        Support::Later("TLS clients are not served"),
+        "",
+        "Cipher suites, as OpenSSL names them",
+    ),
+    Key::new(
+        "CA-file",
+        Value::Text("FILE", unread),
+        Support::Refused {
+            reason: "client certificates are not checked, so anyone could connect",
+            help: "remove the line; clients authenticate with TURN credentials",
+        },
+        "",
+        "Authority that client certificates are checked against",
+    ),
+    Key::new(
+        "ec-curve-name",
+        Value::Text("CURVE", unread),
+        Support::Obsolete("curves are negotiated"),
+        "",
+        "Curve of the key exchange",
+    ),
+    Key::new(
+        "dh566",
+        Value::Flag(unused),
+        Support::Obsolete("finite-field groups are not offered"),
+        "0",
+        "Key exchange with a 566-bit group",
+    ),
+    Key::new(
+        "dh1066",
+        Value::Flag(unused),
+        Support::Obsolete("finite-field groups are not offered"),
+        "0",
+        "Key exchange with a 1066-bit group",
+    ),
+    Key::new(
+        "dh-file",
+        Value::Text("FILE", unread),
+        Support::Obsolete("finite-field groups are not offered"),
+        "",
+        "Parameters of a finite-field group",
+    ),
+    Key::new(
+        "tlsv1",
+        Value::Flag(unused),
+        Support::Obsolete("TLS 1.0 is not offered"),
+        "0",
+        "Offers TLS 1.0",
+    ),
+    Key::new(
+        "tlsv1_1",
+        Value::Flag(unused),
+        Support::Obsolete("TLS 1.1 is not offered"),
+        "0",
+        "Offers TLS 1.1",
+    ),
+    Key::new(
+        "no-tlsv1_2",
+        Value::Flag(unused),
+        Support::Later("TLS clients are not served"),
+        "0",
+        "Offers TLS 1.3 only",
+    ),
+];

@@ -1,0 +1,247 @@
+//! What an operator asked for, whatever file it was written in. Owns the defaults; reads no file and decides nothing
+//! about sockets, clocks or credentials that were made up.
+
+use std::net::IpAddr;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::peer::PeerRules;
+use crate::secret::Secret;
+use crate::user::User;
+
+/// Everything the server can be told, with every default filled in.
+///
+/// [`Settings::default`] is what runs with no file at all. Keys in the field descriptions are those of
+/// `turnserver.conf`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Port of the plain UDP and TCP listeners (`listening-port`). Default 3478.
+    pub listening_port: u16,
+    /// Addresses listened on (`listening-ip`, repeatable). Default empty: every address of the host.
+    pub listening_ips: Vec<IpAddr>,
+    /// Local addresses of relay sockets (`relay-ip`, repeatable). Default empty: the server chooses.
+    pub relay_ips: Vec<IpAddr>,
+    /// Addresses told to clients in place of the local ones (`external-ip`, repeatable). Default empty.
+    pub external_ips: Vec<ExternalIp>,
+    /// Ports of relayed transport addresses (`min-port`, `max-port`). Default 49152 to 65535 (RFC 8656 §7.2).
+    pub relay_ports: RangeInclusive<u16>,
+    /// Realm of the long-term mechanism (`realm`), at most 127 characters. Default none: the server names one.
+    pub realm: Option<String>,
+    /// Shared secrets of time-limited credentials (`static-auth-secret`, repeatable), the first being the one that
+    /// new credentials are made with. Default empty.
+    pub secrets: Vec<Secret>,
+    /// Character between expiry and user in a time-limited username (`rest-api-separator`). Default `:`.
+    pub rest_separator: char,
+    /// Static accounts (`user`, repeatable); names are unique. Default empty.
+    pub users: Vec<User>,
+    /// Relaying without credentials, asked for by `no-auth` alone. Default false.
+    pub anonymous: bool,
+    /// Which mechanism was asked for, so that "asked for, but nothing to check against" can be told from silence.
+    pub auth_asked: AuthAsked,
+    /// Allocations one user may hold at a time (`user-quota`). Default 12; `None` (0 in the file) is no limit.
+    pub user_quota: Option<NonZeroU32>,
+    /// Allocations of the whole server (`total-quota`). Default 1200; `None` (0 in the file) is no limit.
+    pub total_quota: Option<NonZeroU32>,
+    /// Which peers are opened and refused besides the built-in ranges (`allowed-peer-ip`, `denied-peer-ip`).
+    pub peers: PeerRules,
+    /// UDP clients are served (cleared by `no-udp`). Default true.
+    pub udp: bool,
+    /// TCP clients are wanted (cleared by `no-tcp`). Default true.
+    pub tcp: bool,
+    /// TLS clients are wanted (cleared by `no-tls`), once there is a certificate. Default true.
+    pub tls: bool,
+    /// DTLS clients are wanted (`dtls`). Default false.
+    pub dtls: bool,
+    /// TCP allocations of RFC 6062 are wanted: only `no-tcp-relay=0` spells that out. Default false.
+    pub tcp_relay: bool,
+    /// Age at which a nonce is answered with 438 (`stale-nonce`, seconds). Default 600 s; `None` (0) is never.
+    pub nonce_lifetime: Option<Duration>,
+    /// Longest lifetime an allocation is given (`max-allocate-lifetime`, seconds). Default 3600 s (RFC 8656 §7.2).
+    pub max_allocate_lifetime: Duration,
+    /// Lifetime of a channel binding (`channel-lifetime`, seconds). Default 600 s (RFC 8656 §12).
+    pub channel_lifetime: Duration,
+    /// Lifetime of a permission (`permission-lifetime`, seconds). Default 300 s (RFC 8656 §9).
+    pub permission_lifetime: Duration,
+    /// Family of a relayed address when the client names none (`allocation-default-address-family`,
+    /// `keep-address-family`). Default IPv4 (RFC 8656 §7.2).
+    pub default_family: DefaultFamily,
+    /// FINGERPRINT in every answer (`fingerprint`), not only where the request carried one. Default false.
+    pub fingerprint: bool,
+    /// No TURN, only STUN Binding (`stun-only`). Default false.
+    pub stun_only: bool,
+    /// Binding requests are answered (cleared by `no-stun`). Default true.
+    pub stun: bool,
+    /// Binding requests need credentials (`secure-stun`). Default false.
+    pub secure_stun: bool,
+    /// SOFTWARE, without a version, in answers (`software-attribute`). Default false.
+    pub software_attribute: bool,
+    /// Reason phrases in error answers (`include-reason-string`). Default false.
+    pub include_reason: bool,
+    /// Channel numbers 0x5000 to 0x7FFF of RFC 5766 are accepted (`rfc5766-channel-numbers`). Default false.
+    pub wide_channels: bool,
+    /// 401 answers per second and source (`unauthorized-ratelimit`, `unauthorized-ratelimit-rps`). Default 10;
+    /// `None` (`unauthorized-ratelimit=0`) is no limit.
+    pub unauthorized_rate: Option<NonZeroU32>,
+    /// Where the log goes and how much of it.
+    pub log: LogSettings,
+    /// Worker shards (`relay-threads`, else `cpus`). Default `None`: as many as the host can use.
+    pub shards: Option<NonZeroUsize>,
+    /// Bytes asked of the kernel for each socket buffer (`sock-buf-size`). Default `None`: the server chooses.
+    pub socket_buffer: Option<usize>,
+    /// File the process id is written to (`pidfile`). Default none.
+    pub pidfile: Option<PathBuf>,
+    /// Where this server does otherwise than coturn would have done with the same file. Empty without a file.
+    pub differences: Vec<Difference>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listening_port: DEFAULT_LISTENING_PORT,
+            listening_ips: Vec::new(),
+            relay_ips: Vec::new(),
+            external_ips: Vec::new(),
+            relay_ports: DEFAULT_RELAY_PORTS,
+            realm: None,
+            secrets: Vec::new(),
+            rest_separator: ':',
+            users: Vec::new(),
+            anonymous: false,
+            auth_asked: AuthAsked::Nothing,
+            user_quota: DEFAULT_USER_QUOTA,
+            total_quota: DEFAULT_TOTAL_QUOTA,
+            peers: PeerRules::default(),
+            udp: true,
+            tcp: true,
+            tls: true,
+            dtls: false,
+            tcp_relay: false,
+            nonce_lifetime: Some(DEFAULT_NONCE_LIFETIME),
+            max_allocate_lifetime: Duration::from_secs(3600),
+            channel_lifetime: Duration::from_secs(600),
+            permission_lifetime: Duration::from_secs(300),
+            default_family: DefaultFamily::Ipv4,
+            fingerprint: false,
+            stun_only: false,
+            stun: true,
+            secure_stun: false,
+            software_attribute: false,
+            include_reason: false,
+            wide_channels: false,
+            unauthorized_rate: DEFAULT_UNAUTHORIZED_RATE,
+            log: LogSettings::default(),
+            shards: None,
+            socket_buffer: None,
+            pidfile: None,
+            differences: Vec::new(),
+        }
+    }
+}
+
+/// An address told to clients in XOR-RELAYED-ADDRESS in place of the local one, for hosts behind a one-to-one NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExternalIp {
+    /// What clients are told.
+    pub public: IpAddr,
+    /// The local relay address it stands for, of the same family; `None` stands for every one of that family.
+    pub private: Option<IpAddr>,
+}
+
+/// Which authentication the file asked for, apart from the credentials it gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthAsked {
+    /// No key of the kind: coturn would relay for anyone, this server makes up a secret.
+    #[default]
+    Nothing,
+    /// Time-limited credentials (`use-auth-secret` or `static-auth-secret`). Without a secret in the file the server
+    /// makes one up.
+    Secret,
+    /// Static accounts (`lt-cred-mech` or `user`), and at least one is given.
+    LongTerm,
+    /// Both of them, side by side.
+    Both,
+    /// `no-auth`: anonymous relaying was spelled out.
+    Anonymous,
+}
+
+/// Family of the relayed transport address where an Allocate request has no REQUESTED-ADDRESS-FAMILY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DefaultFamily {
+    /// IPv4, as RFC 8656 §7.2 says.
+    #[default]
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+    /// The family that the client's own packets came over.
+    Keep,
+}
+
+/// Where the log goes and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// Least severe line that is written (`verbose`, `Verbose`, `log-min-level`). Default info.
+    pub level: LogLevel,
+    /// Where lines go (`log-file`, `syslog`). Default standard output.
+    pub target: LogTarget,
+    /// Lines for a file or syslog go to standard output as well (cleared by `no-stdout-log`). Default true.
+    pub stdout_copy: bool,
+    /// The file name is used as it is, without date and process id (`simple-log`). Default false.
+    pub simple: bool,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            target: LogTarget::Stdout,
+            stdout_copy: true,
+            simple: false,
+        }
+    }
+}
+
+/// Severity of a log line, the most severe first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something that was asked for does not work.
+    Error,
+    /// Something the operator should look at.
+    Warn,
+    /// Starts, stops and sessions.
+    #[default]
+    Info,
+    /// Single requests (`verbose`).
+    Debug,
+    /// Everything (`Verbose`).
+    Trace,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output, which is the journal under systemd.
+    #[default]
+    Stdout,
+    /// A file.
+    File(PathBuf),
+    /// The system log.
+    Syslog,
+}
+
+/// One point where this server does otherwise than coturn would have done with the same file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// One sentence for the operator, without a full stop.
+    pub text: String,
+    /// Line of the file it is about, if it is about one; counted from 1.
+    pub line: Option<u32>,
+}
+
+const DEFAULT_LISTENING_PORT: u16 = 3478;
+const DEFAULT_RELAY_PORTS: RangeInclusive<u16> = 49152..=65535;
+const DEFAULT_USER_QUOTA: Option<NonZeroU32> = NonZeroU32::new(12);
+const DEFAULT_TOTAL_QUOTA: Option<NonZeroU32> = NonZeroU32::new(1200);
+const DEFAULT_NONCE_LIFETIME: Duration = Duration::from_secs(600);
+const DEFAULT_UNAUTHORIZED_RATE: Option<NonZeroU32> = NonZeroU32::new(10);
