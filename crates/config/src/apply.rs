@@ -11,7 +11,7 @@ use crate::keys;
 use crate::peer::{Origin, PeerRule, is_every_mapped_address};
 use crate::secret::Secret;
 use crate::settings::{ExternalIp, LogLevel};
-use crate::user::User;
+use crate::user::{User, UserCredential};
 use crate::value;
 
 pub(crate) fn listening_ip(draft: &mut Draft, address: IpAddr) -> Result<(), Fault> {
@@ -49,7 +49,7 @@ pub(crate) fn relay_ip(draft: &mut Draft, address: IpAddr) -> Result<(), Fault> 
 pub(crate) fn external_ip(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     let external = external_address(text)?;
     let family = |address: IpAddr| if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    let from_command_line = draft.place.origin == PlaceOrigin::CommandLine;
+    let from_command_line = matches!(draft.place.origin, PlaceOrigin::CommandLine(_));
     let externals = &mut draft.settings.external_ips;
     if externals.contains(&external) {
         draft.report(Severity::Note, format!("`{text}` is given already"), "");
@@ -85,7 +85,8 @@ pub(crate) fn external_ip(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn external_address(text: &str) -> Result<ExternalIp, Fault> {
+/// Reads `public` or `public/private`.
+pub(crate) fn external_address(text: &str) -> Result<ExternalIp, Fault> {
     // The table holds the key that this function is named in.
     let key = keys::find("external-ip").ok_or_else(|| Fault::new("unknown key"))?;
     let (public, private) = match text.split_once('/') {
@@ -159,6 +160,9 @@ pub(crate) fn socket_buffer(draft: &mut Draft, bytes: u64) {
 
 pub(crate) fn user(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     let user = User::parse(text)?;
+    if let UserCredential::Password(password) = &user.credential {
+        refuse_example(password)?;
+    }
     let users = &mut draft.settings.users;
     match users.iter_mut().find(|other| other.name == user.name) {
         Some(other) => {
@@ -180,6 +184,7 @@ pub(crate) fn static_auth_secret(draft: &mut Draft, text: &str) -> Result<(), Fa
             .help("write a random text, such as `openssl rand -hex 32` prints; in double quotes if it begins with #"));
     }
     let secret = Secret::new(text);
+    refuse_example(&secret)?;
     if draft.settings.secrets.contains(&secret) {
         draft.report(Severity::Note, "this secret is given already", "");
         return Ok(());
@@ -192,6 +197,21 @@ pub(crate) fn static_auth_secret(draft: &mut Draft, text: &str) -> Result<(), Fa
         );
     }
     draft.settings.secrets.push(secret);
+    Ok(())
+}
+
+/// Stops a file whose example was never replaced: everyone knows it.
+fn refuse_example(secret: &Secret) -> Result<(), Fault> {
+    let text = secret.expose();
+    let bracketed = [('[', ']'), ('<', '>')]
+        .iter()
+        .any(|(open, close)| text.starts_with(*open) && text.ends_with(*close));
+    if text == keys::EXAMPLE_SECRET || bracketed {
+        return Err(
+            Fault::new("this is the example of a reference file, which everyone knows")
+                .help("replace it with what `openssl rand -hex 32` prints"),
+        );
+    }
     Ok(())
 }
 
@@ -254,7 +274,7 @@ fn peer_rule(draft: &mut Draft, text: &str) -> Result<PeerRule, Fault> {
             file: Some(file.clone()),
             line: Some(*line),
         },
-        PlaceOrigin::CommandLine | PlaceOrigin::Nowhere => Origin {
+        PlaceOrigin::CommandLine(_) | PlaceOrigin::Nowhere => Origin {
             file: None,
             line: None,
         },

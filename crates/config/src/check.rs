@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 
+use crate::apply::external_address;
 use crate::diagnostic::Severity;
 use crate::differences::differences;
-use crate::draft::{Draft, Place};
+use crate::draft::{Draft, Given, Place};
 use crate::peer::PeerRule;
-use crate::settings::{AuthAsked, DefaultFamily, LogLevel, LogTarget};
+use crate::settings::{AuthAsked, DefaultFamily, ExternalIp, LogLevel, LogTarget};
 use crate::user::UserCredential;
 
 /// Fills in what follows from several keys, and reports where they contradict each other.
@@ -94,42 +95,51 @@ fn ports(draft: &mut Draft) {
 }
 
 fn addresses(draft: &mut Draft) {
-    let place = draft.place_of("external-ip");
     let relay_ips = draft.settings.relay_ips.clone();
-    for external in draft.settings.external_ips.clone() {
-        if let Some(private) = external
-            .private
-            .filter(|private| !relay_ips.is_empty() && !relay_ips.contains(private))
-        {
-            draft.report_at(
-                &place,
-                Severity::Warning,
-                format!("the private address `{private}` of `external-ip` is no `relay-ip`, so the pair has no effect"),
-                "pair each relay-ip with the public address it is reached by",
-            );
-        }
-        if external.private.is_none()
-            && !relay_ips.is_empty()
-            && !relay_ips
-                .iter()
-                .any(|ip| ip.is_ipv4() == external.public.is_ipv4())
-        {
-            let family = if external.public.is_ipv4() {
-                "IPv4"
-            } else {
-                "IPv6"
-            };
-            draft.report_at(
-                &place,
-                Severity::Warning,
-                format!(
-                    "no `relay-ip` is {family}, so `external-ip` {} has no effect",
-                    external.public
-                ),
-                "add a relay-ip of this family, or leave relay-ip out",
-            );
-        }
+    if relay_ips.is_empty() {
+        return;
     }
+    for external in draft.settings.external_ips.clone() {
+        let (message, help) = match external.private {
+            Some(private) if !relay_ips.contains(&private) => (
+                format!(
+                    "the private address `{private}` is no `relay-ip`, so the pair has no effect"
+                ),
+                "pair each `relay-ip` with the public address it is reached by",
+            ),
+            None if !relay_ips
+                .iter()
+                .any(|ip| ip.is_ipv4() == external.public.is_ipv4()) =>
+            {
+                (
+                    format!(
+                        "no `relay-ip` is of the family of `{}`, so it has no effect",
+                        external.public
+                    ),
+                    "add a `relay-ip` of this family, or leave out `relay-ip`",
+                )
+            }
+            Some(_) | None => continue,
+        };
+        let place = place_of_address(draft, external);
+        draft.report_at(&place, Severity::Warning, message, help);
+    }
+}
+
+fn place_of_address(draft: &Draft, external: ExternalIp) -> Place {
+    let same = |given: &&Given| {
+        given.key.name == "external-ip"
+            && given
+                .text
+                .as_deref()
+                .is_some_and(|text| external_address(text) == Ok(external))
+    };
+    draft
+        .given
+        .iter()
+        .find(same)
+        .map(|given| given.place.clone())
+        .unwrap_or_default()
 }
 
 fn authentication(draft: &mut Draft) {
@@ -138,12 +148,18 @@ fn authentication(draft: &mut Draft) {
     if draft.settings.anonymous {
         draft.settings.auth_asked = AuthAsked::Anonymous;
         let place = draft.place_of("no-auth");
-        if secret || accounts || draft.long_term {
+        let asks = [
+            (draft.long_term, "lt-cred-mech"),
+            (draft.secret, "use-auth-secret"),
+            (secret, "static-auth-secret"),
+            (accounts, "user"),
+        ];
+        if let Some((_, asks)) = asks.into_iter().find(|(asked, _)| *asked) {
             draft.report_at(
                 &place,
                 Severity::Error,
-                "`no-auth` lets anyone relay, while other keys ask for credentials",
-                "remove `no-auth`",
+                format!("`no-auth` lets anyone relay, while `{asks}` asks for credentials"),
+                "remove one of them",
             );
         } else {
             draft.report_at(

@@ -73,12 +73,13 @@ impl Draft {
         help: &str,
     ) {
         let mut message = message.into();
-        if place.origin == PlaceOrigin::CommandLine {
-            message.insert_str(0, "on the command line, ");
-        }
         let (file, line) = match &place.origin {
             PlaceOrigin::File(file, line) => (Some(file.clone()), Some(*line)),
-            PlaceOrigin::CommandLine | PlaceOrigin::Nowhere => (None, None),
+            PlaceOrigin::CommandLine(key) => {
+                message.insert_str(0, &format!("`--{key}` on the command line: "));
+                (None, None)
+            }
+            PlaceOrigin::Nowhere => (None, None),
         };
         self.diagnostics.push(Diagnostic {
             severity,
@@ -146,15 +147,19 @@ impl Place {
     pub(crate) fn line(&self) -> Option<u32> {
         match self.origin {
             PlaceOrigin::File(_, line) => Some(line),
-            PlaceOrigin::CommandLine | PlaceOrigin::Nowhere => None,
+            PlaceOrigin::CommandLine(_) | PlaceOrigin::Nowhere => None,
         }
     }
 }
 
+/// The file or the command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PlaceOrigin {
+    /// No key in particular.
     #[default]
     Nowhere,
-    CommandLine,
+    /// The command line, with the key.
+    CommandLine(String),
+    /// A file and its line, counted from 1.
     File(PathBuf, u32),
 }

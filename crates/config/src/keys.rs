@@ -14,6 +14,13 @@ mod relay;
 mod stun;
 mod tls;
 
+/// The text of [`EXAMPLE_SECRET`], where `concat!` needs a literal.
+macro_rules! example_secret {
+    () => {
+        "replace-with-a-random-text"
+    };
+}
+
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -65,6 +72,28 @@ impl Key {
         match self.value {
             Value::Word(words, _) => words,
             _ => &[],
+        }
+    }
+
+    /// A value that can be read, for help texts and reference files: the default if there is one. Secrets and
+    /// passwords shown here are refused when read, as they are known to everyone.
+    pub fn example(&self) -> &'static str {
+        if !self.default.is_empty() {
+            return self.default;
+        }
+        match (self.placeholder(), self.unit()) {
+            ("ADDRESS", _) => "192.0.2.1",
+            ("PUBLIC[/PRIVATE]", _) => "203.0.113.7",
+            ("ADDRESS:PORT" | "ADDRESS[:PORT]", _) => "192.0.2.1:3478",
+            ("RANGE", _) => "192.168.7.0-192.168.7.255",
+            ("PORT", _) => "3481",
+            ("NUMBER", "bytes") => "2097152",
+            ("NUMBER", _) => "2",
+            ("REALM", _) => "example.org",
+            ("NAME:PASSWORD", _) => concat!("alice:", example_secret!()),
+            ("SECRET", _) => example_secret!(),
+            ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
+            _ => "example",
         }
     }
 
@@ -147,6 +176,9 @@ pub fn find_short(letter: char) -> Option<&'static Key> {
 
 /// The key whose name is most like an unknown one, if any is like it at all.
 pub fn nearest(name: &str) -> Option<&'static Key> {
+    if let Some(key) = find(name) {
+        return Some(key);
+    }
     let plain = |name: &str| {
         name.trim_start_matches('-')
             .to_ascii_lowercase()
@@ -261,6 +293,9 @@ const SECTIONS: &[(&str, &[Key])] = &[
     ("Process and administration", process::KEYS),
     ("Keys of earlier coturn versions", historic::KEYS),
 ];
+
+/// What reference files show in place of a secret.
+pub(crate) const EXAMPLE_SECRET: &str = example_secret!();
 
 /// Jaro-Winkler likeness below which a suggestion would be a guess.
 const ALIKE: f64 = 0.85;

@@ -43,16 +43,20 @@ impl PeerRule {
     /// Reads one address, `first-last` or `address/prefix`.
     pub(crate) fn parse(text: &str, origin: Origin) -> Result<Self, Fault> {
         let (first, last) = range(text)?;
-        for end in [first, last] {
-            if let IpAddr::V6(v6) = end
-                && let Some(v4) = v6.to_ipv4_mapped()
-            {
-                return Err(
-                    Fault::new(format!("`{text}` is an IPv4 range spelled as IPv6")).help(format!(
-                        "write it as IPv4, such as `{v4}`: an IPv4 rule covers every such spelling"
-                    )),
-                );
-            }
+        if spelled_as_ipv6(first) || spelled_as_ipv6(last) {
+            let (first, last) = (first.to_canonical(), last.to_canonical());
+            let help = if first == last {
+                format!("write `{first}`: an IPv4 rule covers every spelling of the address")
+            } else if first.is_ipv4() && last.is_ipv4() {
+                format!(
+                    "write `{first}-{last}`: an IPv4 rule covers every spelling of the addresses"
+                )
+            } else {
+                "write one rule for IPv4 and one for IPv6: an IPv4 rule covers every spelling of the addresses".to_owned()
+            };
+            return Err(
+                Fault::new(format!("`{text}` has IPv4 addresses spelled as IPv6")).help(help),
+            );
         }
         Ok(Self {
             first,
@@ -77,6 +81,10 @@ pub struct Origin {
     pub file: Option<PathBuf>,
     /// Line in the file, counted from 1; `None` on the command line.
     pub line: Option<u32>,
+}
+
+fn spelled_as_ipv6(address: IpAddr) -> bool {
+    address.to_canonical() != address
 }
 
 fn range(text: &str) -> Result<(IpAddr, IpAddr), Fault> {

@@ -241,51 +241,59 @@ fn report_semicolon(draft: &mut Draft, at: usize) {
 }
 
 fn read_unknown(draft: &mut Draft, text: &str, part: &Part<'_>) {
-    // Whatever follows the key may be a secret whose key is misspelled.
-    let letters = part
-        .text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_')))
-        .unwrap_or(part.text.len());
-    let mut name = &part.text[..letters];
-    let mut help = String::new();
-    if let Some(key) = keys::all().find(|key| {
-        key.secret
-            && key.name.len() > 2
-            && name.len() > key.name.len()
-            && name.starts_with(key.name)
-    }) {
-        name = key.name;
-        help = format!("write `=` behind `{name}`");
-    } else if let Some(key) = keys::find(name) {
-        help = format!("write a blank or `=` behind `{}`", key.name);
-    } else if name == "TURNSERVER_ENABLED" {
-        help = "it belongs in /etc/default/coturn and can be removed here".to_owned();
-    } else if let Some(key) = keys::nearest(name) {
-        help = format!("did you mean `{}`?", key.name);
-    }
+    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name = &part.text[..part.text.find(|c| !letters(c)).unwrap_or(part.text.len())];
+    let attached =
+        |key: &&Key| key.secret && key.name.len() > SHORT_NAME && name.starts_with(key.name);
+    let (name, message, help) = if name.is_empty() {
+        (
+            "",
+            "this line does not begin with a key; it has no effect".to_owned(),
+            String::new(),
+        )
+    } else if let Some(key) = keys::all().find(attached).or_else(|| keys::find(name)) {
+        let message = format!(
+            "what follows `{}` is not set apart from it; the line has no effect",
+            key.name
+        );
+        (
+            key.name,
+            message,
+            format!("write `=` behind `{}`", key.name),
+        )
+    } else {
+        let help = match keys::nearest(name) {
+            _ if name == "TURNSERVER_ENABLED" => "it belongs in /etc/default/coturn".to_owned(),
+            Some(key) => format!("did you mean `{}`?", key.name),
+            None => String::new(),
+        };
+        (
+            name,
+            format!("`{name}` is not a known key; the line has no effect"),
+            help,
+        )
+    };
     let end = part.span.start + name.len();
     draft.place.span = part.span.start..end.max(part.span.start + 1);
-    draft.place.hidden = Some(end..text.len()).filter(|hidden| !hidden.is_empty());
-    let message = if name.is_empty() {
-        "this line does not begin with a key; it has no effect".to_owned()
-    } else {
-        format!("`{name}` is not a known key; the line has no effect")
-    };
+    // Whatever follows the key may be a secret whose key is misspelled.
+    let shown = end + usize::from(text[end..].starts_with([' ', '\t', '=']));
+    draft.place.hidden = (shown < text.len()).then_some(shown..text.len());
     draft.report(Severity::Warning, message, &help);
 }
 
 fn read_override(draft: &mut Draft, given: &Override) {
     draft.place = Place {
-        origin: PlaceOrigin::CommandLine,
+        origin: PlaceOrigin::CommandLine(given.key.clone()),
         ..Place::default()
     };
     match keys::find(&given.key) {
         Some(key) => read_key(draft, key, given.value.as_deref()),
         None => {
-            let help = keys::nearest(&given.key).map(|key| format!("did you mean `{}`?", key.name));
+            let help =
+                keys::nearest(&given.key).map(|key| format!("did you mean `--{}`?", key.name));
             draft.report(
                 Severity::Error,
-                format!("`{}` is not a known key", given.key),
+                "not a known key",
                 &help.unwrap_or_default(),
             );
         }
@@ -386,5 +394,7 @@ fn is_unseen(character: char) -> bool {
             ))
 }
 
+/// Names up to this length also begin other words.
+const SHORT_NAME: usize = 4;
 /// Longer lines lose their end in coturn.
 const COTURN_LINE_BYTES: usize = 1024;

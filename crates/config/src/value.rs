@@ -172,11 +172,11 @@ fn whole_number(
     let unit = if unit.is_empty() {
         String::new()
     } else {
-        format!(" ({unit})")
+        format!(" {unit}")
     };
     let help = match *most {
-        u64::MAX => format!("write a whole number{unit} from {least}"),
-        _ => format!("write a whole number{unit} from {least} to {most}"),
+        u64::MAX => format!("write a whole number from {least}{unit}"),
+        _ => format!("write a whole number from {least} to {most}{unit}"),
     };
     if text.is_empty() {
         return Err(Fault::new(unread(key, text, "")).help(help));

@@ -117,9 +117,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "udp-recvmmsg",
         Value::Flag(unused),
-        Support::Ignored("datagrams are always received in batches"),
+        Support::Met,
         "1",
-        "Receives datagrams in batches",
+        "Datagrams are received in batches, which they always are",
     ),
     Key::new(
         "udp-recvmmsg-log",

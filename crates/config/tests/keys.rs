@@ -1,0 +1,285 @@
+//! Every key that coturn has or ever had, fed alone.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use turnbuckle_config::keys::{self, Key, Support};
+use turnbuckle_config::{Outcome, Override, Settings, Severity, turnserver_conf};
+
+#[test]
+fn table_holds_every_key_once() {
+    let historic = keys::sections().last().unwrap().1.len();
+    assert_eq!(historic, 23);
+    assert_eq!(keys::all().count() - historic, 143);
+    let names: BTreeSet<_> = keys::all().map(|key| key.name).collect();
+    assert_eq!(names.len(), 166);
+    let letters: Vec<_> = keys::all().filter_map(|key| key.short).collect();
+    assert_eq!(letters.iter().collect::<BTreeSet<_>>().len(), letters.len());
+    for letter in "opqQfSLEXmruavVlKA".chars() {
+        assert!(keys::find_short(letter).is_some(), "-{letter}");
+    }
+}
+
+#[test]
+fn help_is_one_line_without_a_full_stop() {
+    for key in keys::all() {
+        assert!(
+            !key.help.is_empty() && !key.help.ends_with('.') && !key.help.contains('\n'),
+            "{}",
+            key.name
+        );
+        assert_eq!(keys::find(key.name).map(|found| found.name), Some(key.name));
+        assert_eq!(
+            keys::nearest(key.name).map(|found| found.name),
+            Some(key.name)
+        );
+    }
+}
+
+#[test]
+fn every_key_alone_gets_its_verdict() {
+    for key in keys::all() {
+        let source = format!("{}\n", line(key));
+        let outcome = read(&source);
+        let own = own_severities(&outcome, key);
+        let case = format!("{source}{}", rendered(&outcome, &source));
+        match key.support {
+            Support::Built => {}
+            Support::Met => assert_eq!(own, [], "{case}"),
+            Support::Ignored(reason) => {
+                assert_eq!(own, [Severity::Note], "{case}");
+                assert!(case.contains(reason), "{case}");
+            }
+            Support::Obsolete(reason) | Support::Later(reason) => {
+                assert_eq!(own, [Severity::Warning], "{case}");
+                assert!(case.contains(reason), "{case}");
+            }
+            Support::Refused { reason, .. } => {
+                assert_eq!(own, [Severity::Error], "{case}");
+                assert!(case.contains(reason), "{case}");
+            }
+        }
+        let refused = matches!(key.support, Support::Refused { .. });
+        assert_eq!(
+            outcome.settings.is_none(),
+            refused || LEAVES_NOTHING.contains(&key.name),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn every_key_is_known_to_the_command_line() {
+    for key in keys::all() {
+        let line = line(key);
+        let given = Override {
+            key: key.name.to_owned(),
+            value: line.split_once('=').map(|(_, value)| value.to_owned()),
+        };
+        let outcome = turnserver_conf(Path::new("unused"), "", &[given]);
+        let in_file = read(&line);
+        let texts = |outcome: &Outcome| {
+            outcome
+                .diagnostics
+                .iter()
+                .map(|found| found.severity)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(texts(&outcome), texts(&in_file), "{line}");
+        assert!(
+            outcome
+                .diagnostics
+                .iter()
+                .all(|found| found.line.is_none() && found.file.is_none()),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn every_key_that_is_built_changes_the_settings() {
+    for key in keys::all()
+        .filter(|key| key.support == Support::Built && !LEAVES_NOTHING.contains(&key.name))
+    {
+        let changed = Settings {
+            differences: Vec::new(),
+            ..read(&line(key)).settings.unwrap()
+        };
+        // It bounds what `verbose` asks for.
+        if key.name == "log-min-level" {
+            assert_eq!(changed, Settings::default());
+        } else {
+            assert_ne!(changed, Settings::default(), "{}", key.name);
+        }
+    }
+}
+
+#[test]
+fn keys_that_are_off_or_at_their_default_are_silent() {
+    for key in keys::all() {
+        let always = [
+            "prometheus",
+            "use-auth-secret",
+            "no-auth-pings",
+            "no-dynamic-ip-list",
+            "no-dynamic-realms",
+        ];
+        let always = always.contains(&key.name)
+            || ["rfc5780", "prometheus-username-labels"].contains(&key.name);
+        if key.default.is_empty() || always {
+            continue;
+        }
+        let source = format!("{}={}\n", key.name, key.default);
+        let outcome = read(&source);
+        assert_eq!(
+            own_severities(&outcome, key),
+            [],
+            "{source}{}",
+            rendered(&outcome, &source)
+        );
+    }
+}
+
+#[test]
+fn keys_that_ignore_their_value_say_so() {
+    for name in [
+        "prometheus",
+        "use-auth-secret",
+        "no-auth-pings",
+        "no-dynamic-ip-list",
+        "no-dynamic-realms",
+        "rfc5780",
+        "prometheus-username-labels",
+    ] {
+        for value in ["0", "no", "off", "banana"] {
+            let outcome = read(&format!("{name}={value}\n"));
+            let said = outcome
+                .diagnostics
+                .iter()
+                .filter(|found| found.message.contains("whatever its value is"));
+            assert_eq!(said.count(), 1, "{name}={value}");
+        }
+        assert!(!rendered(&read(name), name).contains("whatever"), "{name}");
+    }
+}
+
+#[test]
+fn values_that_cannot_be_read_are_errors_with_help() {
+    for key in keys::all() {
+        let bad: &[&str] = match key.placeholder() {
+            "" => &["banana", "#", "-1"],
+            "PORT" => &["70000", "-1", "x", "3478x", "0x10"],
+            "SECONDS" | "NUMBER" => &["-1", "x", "10m", "1.5", "99999999999999999999"],
+            "ADDRESS" => &[
+                "eth0",
+                "192.0.2.1:80",
+                "[::1]",
+                "::ffff:192.0.2.1",
+                "224.0.0.1",
+            ],
+            "WORD" => &["banana"],
+            "ADDRESS:PORT" | "ADDRESS[:PORT]" => &["example.org", "192.0.2.1:99999"],
+            "PUBLIC[/PRIVATE]" => &[
+                "example.org",
+                "0.0.0.0",
+                "203.0.113.7/24",
+                "203.0.113.7/::1",
+                "203.0.113.7/",
+            ],
+            "RANGE" => &[
+                "10.0.0.0/99",
+                "10.0.0.9-10.0.0.1",
+                "10.0.0.1-::1",
+                "example.org",
+                "10.0.0.1/8",
+                "*",
+            ],
+            "NAME:PASSWORD" => &["alice", "alice:", ":x", "alice:0x12"],
+            "REALM" => &[LONG],
+            _ => &[],
+        };
+        let ignores_value = read(&format!("{}=banana", key.name))
+            .diagnostics
+            .iter()
+            .any(|found| found.message.contains("whatever its value is"));
+        for value in bad.iter().filter(|_| !ignores_value) {
+            let source = format!("{}={value}\n", key.name);
+            let outcome = read(&source);
+            assert_eq!(outcome.settings, None, "{source}");
+            let error = outcome
+                .diagnostics
+                .iter()
+                .find(|found| found.severity == Severity::Error)
+                .unwrap();
+            assert!(error.help.is_some() && error.line == Some(1), "{error:?}");
+            assert_eq!(error.file.as_deref(), Some(Path::new("turnserver.conf")));
+        }
+    }
+}
+
+#[test]
+fn unknown_keys_get_the_nearest() {
+    let near = |name| keys::nearest(name).map(|key| key.name);
+    assert_eq!(near("listening-prot"), Some("listening-port"));
+    assert_eq!(near("server_name"), Some("server-name"));
+    assert_eq!(near("Realm"), Some("realm"));
+    assert_eq!(near("--min-port"), Some("min-port"));
+    assert_eq!(near("CA_FILE"), Some("CA-file"));
+    assert_eq!(near("denied_peer_ips"), Some("denied-peer-ip"));
+    assert_eq!(near("external_ip"), Some("external-ip"));
+    assert_eq!(near("static-auth-secrets"), Some("static-auth-secret"));
+    assert_eq!(near("banana"), None);
+    assert_eq!(near(""), None);
+    assert_eq!(near("é"), None);
+}
+
+/// The key as a file would hold it, with a value that asks for something.
+fn line(key: &Key) -> String {
+    let value = match (key.name, key.placeholder()) {
+        ("no-tcp-relay" | "unauthorized-ratelimit", _) => "0",
+        (_, "") => return key.name.to_owned(),
+        ("rest-api-separator", _) => "!",
+        ("min-port" | "tls-listening-port", _) => "50000",
+        ("max-port", _) => "60000",
+        ("allocation-default-address-family", _) => "keep",
+        ("log-min-level", _) => "trace",
+        ("user", _) => "alice:0123456789abcdef",
+        ("static-auth-secret", _) => "0123456789abcdef",
+        ("log-file", _) => "/var/log/turnbuckle.log",
+        (_, "SECONDS") => "77",
+        (_, "PORT") => "9",
+        (_, "ADDRESS") => "192.0.2.77",
+        (_, "NUMBER") => "3",
+        _ if key.default.is_empty() => key.example(),
+        _ => "other",
+    };
+    format!("{}={value}", key.name)
+}
+
+fn read(source: &str) -> Outcome {
+    turnserver_conf(Path::new("turnserver.conf"), source, &[])
+}
+
+/// The findings that name the key in the way of its support class, rather than in a rule of its own.
+fn own_severities(outcome: &Outcome, key: &Key) -> Vec<Severity> {
+    let quoted = format!("`{}` ", key.name);
+    outcome
+        .diagnostics
+        .iter()
+        .filter(|found| found.message.starts_with(&quoted) && key.support != Support::Built)
+        .map(|found| found.severity)
+        .collect()
+}
+
+fn rendered(outcome: &Outcome, source: &str) -> String {
+    outcome
+        .diagnostics
+        .iter()
+        .map(|found| found.render(source, false))
+        .collect()
+}
+
+/// Built keys that, alone, ask for something that cannot be served.
+const LEAVES_NOTHING: [&str; 2] = ["lt-cred-mech", "no-udp"];
+const LONG: &str = "128-characters-128-characters-128-characters-128-characters-128-characters-128-characters-128-\
+                    characters-128-characters-128-char";
