@@ -2,4 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chromium;
+mod tap;
+mod turn_crate;
 mod uclient;

@@ -1,0 +1,184 @@
+//! Headless Chromium: two relay-only connections in one page with a data channel, audio and video.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use fantoccini::wd::TimeoutConfiguration;
+use fantoccini::{Client, ClientBuilder};
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use turnbuckle_tests::{Credentials, Process, Requirement, Server};
+
+#[tokio::test]
+async fn a_browser_calls_itself_through_the_relay() {
+    call(IpAddr::V4(Ipv4Addr::LOCALHOST)).await;
+}
+
+#[tokio::test]
+async fn a_browser_calls_itself_through_the_relay_over_ipv6() {
+    call(IpAddr::V6(Ipv6Addr::LOCALHOST)).await;
+}
+
+/// The file allows no peer: both sides meet at relayed addresses of the server itself.
+async fn call(ip: IpAddr) {
+    if !Requirement::all_met(&[
+        Requirement::Program("chromium"),
+        Requirement::Program("chromedriver"),
+    ]) {
+        return;
+    }
+    let server = Server::builder(CONFIG).listen(&[ip]).start();
+    let browser = Browser::start().await;
+    let report = browser
+        .call(server.address(), &server.credentials("alice"))
+        .await;
+    browser.close().await;
+
+    assert_eq!(report["echo"], "echo of hello", "{report:#}");
+    for side in ["caller", "callee"] {
+        let side = &report[side];
+        for end in ["local", "remote"] {
+            assert_eq!(side[end]["candidateType"], "relay", "{report:#}");
+            assert_eq!(side[end]["address"], ip.to_string(), "{report:#}");
+        }
+        assert_eq!(side["local"]["relayProtocol"], "udp", "{report:#}");
+        for kind in ["audio", "video"] {
+            assert!(side["bytes"][kind].as_u64() > Some(0), "{report:#}");
+        }
+    }
+    server.stop();
+}
+
+/// Chromium behind ChromeDriver, with the page of the test open.
+struct Browser {
+    client: Client,
+    _driver: Process,
+    _profile: TempDir,
+}
+
+impl Browser {
+    async fn start() -> Self {
+        let profile = TempDir::with_prefix("turnbuckle-chromium-").expect("a temporary directory");
+        let driver = Process::start(Command::new("chromedriver").args(["--port=0"]));
+        let port = driver
+            .wait_for_line(DRIVER_DEADLINE, |line| port_of_driver(line).is_some())
+            .and_then(|line| port_of_driver(&line))
+            .unwrap_or_else(|| panic!("chromedriver has no port:\n{}", driver.output()));
+        let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.map(str::to_owned).into();
+        arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        let mut capabilities = Map::new();
+        capabilities.insert(
+            "goog:chromeOptions".to_owned(),
+            json!({ "args": arguments }),
+        );
+        let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .unwrap_or_else(|error| panic!("no browser: {error}\n{}", driver.output()));
+        Self {
+            client,
+            _driver: driver,
+            _profile: profile,
+        }
+    }
+
+    /// What the page reports of the call.
+    async fn call(&self, server: SocketAddr, credentials: &Credentials) -> Value {
+        let page = serve_page();
+        self.client
+            .goto(&format!("http://localhost:{}/", page.port()))
+            .await
+            .expect("the page");
+        let timeouts = TimeoutConfiguration::new(Some(CALL_DEADLINE * 2), None, None);
+        self.client
+            .update_timeouts(timeouts)
+            .await
+            .expect("a time limit for the script");
+        let ice_server = json!({
+            "urls": format!("turn:{server}?transport=udp"),
+            "username": credentials.username,
+            "credential": credentials.password,
+        });
+        let deadline_ms = u64::try_from(CALL_DEADLINE.as_millis()).expect("a short time");
+        let outcome = self
+            .client
+            .execute_async(RUN_CALL, vec![ice_server, deadline_ms.into()])
+            .await
+            .expect("the script runs");
+        match outcome.get("report") {
+            Some(report) => report.clone(),
+            None => panic!("the call failed: {outcome:#}"),
+        }
+    }
+
+    async fn close(self) {
+        self.client.close().await.expect("the browser closes");
+    }
+}
+
+/// Serves the page on a port of its own for as long as the test lives.
+fn serve_page() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = listener
+        .local_addr()
+        .expect("a bound socket has an address");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            // A browser opens connections ahead of need and drops them again.
+            let _ = stream.and_then(answer);
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    while !lines.next().transpose()?.unwrap_or_default().is_empty() {}
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
+        PAGE.len(),
+    )
+}
+
+fn port_of_driver(line: &str) -> Option<u16> {
+    line.split_once("started successfully on port ")?
+        .1
+        .trim_end_matches('.')
+        .parse()
+        .ok()
+}
+
+const PAGE: &str = include_str!("call.html");
+const RUN_CALL: &str = "
+    const [iceServer, withinMs, done] = arguments;
+    call(iceServer, withinMs).then(report => done({ report }), error => done({ error: String(error) }));
+";
+const CHROMIUM_ARGUMENTS: [&str; 12] = [
+    "--headless",
+    // The tests may run as root, where Chromium has no sandbox.
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--allow-loopback-in-peer-connection",
+];
+const CONFIG: &str = "\
+realm=relay.example
+use-auth-secret
+static-auth-secret=interop-secret
+allocation-default-address-family=keep";
+const DRIVER_DEADLINE: Duration = Duration::from_secs(20);
+const CALL_DEADLINE: Duration = Duration::from_secs(40);
+const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
