@@ -106,7 +106,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "unauthorized-ratelimit-rps",
-        number(1..=u32::MAX as u64, "1/s", |draft, rate| {
+        number(1..=u32::MAX as u64, "answers/s", |draft, rate| {
             draft.unauthorized_rate = Some(rate as u32);
         }),
         Support::Built,
