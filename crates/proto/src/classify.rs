@@ -5,7 +5,7 @@
 /// What a first byte announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// 0 to 3: a STUN message.
+    /// 0 to 3: a STUN message. Methods above 0xFF start with other bytes; none is in use.
     Stun,
     /// 64 to 79: a ChannelData message.
     ChannelData,
