@@ -1,6 +1,7 @@
 //! Reads `turnserver.conf` and the keys of the command line. Owns the walk over the lines and what is said about forms
 //! that coturn reads otherwise than their writers meant; the grammar is in `line`, the keys in the table.
 
+use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use crate::diagnostic::{BYTE_ORDER_MARK, Diagnostic, Severity};
 use crate::draft::{Draft, Given, Place, PlaceOrigin};
 use crate::keys::{self, Key, Support, Value};
 use crate::line::{Line, Part};
+use crate::secret::REDACTED;
 use crate::settings::Settings;
 use crate::value;
 
@@ -28,6 +30,21 @@ pub struct Override {
     pub key: String,
     /// Its value as the shell gave it; `None` for a bare key.
     pub value: Option<String>,
+}
+
+/// Shows a value only if its key is known and not secret.
+impl fmt::Debug for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = keys::find(&self.key).is_some_and(|key| !key.secret);
+        let value = self
+            .value
+            .as_deref()
+            .map(|value| if open { value } else { REDACTED });
+        f.debug_struct("Override")
+            .field("key", &self.key)
+            .field("value", &value)
+            .finish()
+    }
 }
 
 /// Reads a `turnserver.conf`, then the keys of the command line, and reports all that is wrong at once.

@@ -35,7 +35,7 @@ proptest! {
         let text = read_and_render(&source, &[]);
         prop_assert!(!text.contains(MARK), "{source}\n{text}");
         let given = Override { key: key.to_owned(), value: Some(format!("{before}{MARK}{after}")) };
-        let text = read_and_render("", &[given]);
+        let text = format!("{given:?}{}", read_and_render("", &[given]));
         prop_assert!(!text.contains(MARK), "{text}");
     }
 
