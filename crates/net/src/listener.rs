@@ -42,9 +42,10 @@ impl UdpListener {
     pub fn bind(options: &ListenerOptions) -> io::Result<Self> {
         let address = options.address;
         let socket = unbound(address)?;
-        if options.reuse_port {
-            socket.set_reuse_port(true)?;
-        }
+        // The kernel may answer port 0 with the port of a group that exists already: such a socket
+        // chooses its port as a single one and opens its group afterwards.
+        let opens_group = options.reuse_port && address.port() == 0;
+        socket.set_reuse_port(options.reuse_port && !opens_group)?;
         let fd = socket.as_fd();
         buffers::request(fd, options.receive_buffer, options.send_buffer)?;
         traffic_class::enable(fd, address.ip())?;
@@ -53,6 +54,9 @@ impl UdpListener {
             packet_info::enable(fd, address.ip())?;
         }
         socket.bind(&address.into())?;
+        if opens_group {
+            socket.set_reuse_port(true)?;
+        }
         Ok(Self {
             local_address: local_address(&socket)?,
             fd: socket.into(),
@@ -164,7 +168,8 @@ impl AsRawFd for UdpListener {
 pub struct ListenerOptions {
     /// Where to listen. Port 0: the kernel chooses.
     pub address: SocketAddr,
-    /// Let further sockets of this user bind the same address and share its clients.
+    /// Let further sockets of this user bind the same address and share its clients. With port 0 the
+    /// socket opens a group of its own; the others join it by its [`UdpListener::local_address`].
     pub reuse_port: bool,
     /// Bytes to queue for receiving; 0: the kernel's default.
     pub receive_buffer: usize,

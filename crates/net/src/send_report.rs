@@ -15,11 +15,11 @@ pub struct SendReport {
     pub dropped_would_block: u64,
     /// Dropped: longer than UDP or, with DF, the path takes.
     pub dropped_too_long: u64,
-    /// Dropped: no route, or an ICMP error that came twice.
+    /// Dropped: no route (also: not from that source address), or an ICMP error that came twice.
     pub dropped_unreachable: u64,
     /// Dropped: a firewall of this host, or a broadcast address.
     pub dropped_not_permitted: u64,
-    /// Dropped: any other error, such as a source address the host no longer has.
+    /// Dropped: any other error, such as port 0 or an address of the other family.
     pub dropped_error: u64,
     /// Dropped: the [`Outbox`](crate::Outbox) had no room left.
     pub dropped_outbox_full: u64,
@@ -57,6 +57,18 @@ impl SendReport {
             }
         };
         *counter += datagrams;
+    }
+
+    /// Adds the counts of another report.
+    pub fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.dropped_would_block += other.dropped_would_block;
+        self.dropped_too_long += other.dropped_too_long;
+        self.dropped_unreachable += other.dropped_unreachable;
+        self.dropped_not_permitted += other.dropped_not_permitted;
+        self.dropped_error += other.dropped_error;
+        self.dropped_outbox_full += other.dropped_outbox_full;
+        self.calls += other.calls;
     }
 
     /// All datagrams that were not sent.
