@@ -23,6 +23,8 @@ use webrtc_util::Conn;
 use crate::tap::{Datagram, Direction, Tap, error_code};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+/// An address of this host that is not the relay's.
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
 #[tokio::test]
@@ -127,9 +129,7 @@ async fn an_address_without_permission_is_not_heard() {
     relay.send_to(b"open", peer.address()).await.expect("sent");
     assert_eq!(receive(&relay).await.0, b"open");
 
-    let outsider = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0))
-        .await
-        .unwrap();
+    let outsider = UdpSocket::bind((OTHER, 0)).await.unwrap();
     let permitted = UdpSocket::bind((V4, 0)).await.unwrap();
     // Both are in the relayed address's queue, in this order, before the server looks at the second.
     outsider.send_to(b"no", relayed).await.unwrap();
@@ -208,11 +208,39 @@ async fn an_unknown_user_is_answered_like_a_wrong_password() {
 #[tokio::test]
 async fn a_denied_peer_is_answered_403() {
     let server = Server::start(USERS);
-    let peer = EchoPeer::start(V4);
+    let peer = EchoPeer::start(OTHER.into());
     let caller = Caller::connect(&server, &alice()).await;
     let relay = caller.client.allocate().await.expect("an allocation");
     assert!(relay.send_to(b"let me in", peer.address()).await.is_err());
     assert_eq!(caller.tap.error_codes(), [401, 403]);
+    server.stop();
+}
+
+/// The permission for the relay's own address stands for its relayed addresses, not for what else runs there.
+#[tokio::test]
+async fn a_service_beside_the_relay_is_out_of_reach() {
+    let server = Server::start(USERS);
+    let service = std::net::UdpSocket::bind((V4, 0)).unwrap();
+    service.set_nonblocking(true).unwrap();
+    let alice = Caller::connect(&server, &alice()).await;
+    let bob = Caller::connect(&server, &Credentials::new("bob", "secret of bob")).await;
+    let from_alice = alice.client.allocate().await.expect("alice's allocation");
+    let from_bob = bob.client.allocate().await.expect("bob's allocation");
+    let at_bob = from_bob.local_addr().unwrap();
+    from_bob
+        .send_to(OPENER, from_alice.local_addr().unwrap())
+        .await
+        .expect("sent");
+
+    // What Alice sends is handled in order: once Bob has the second, the first has gone wherever it goes.
+    let _ = from_alice
+        .send_to(b"for the service", service.local_addr().unwrap())
+        .await;
+    from_alice.send_to(b"for bob", at_bob).await.expect("sent");
+    assert_eq!(receive(&from_bob).await.0, b"for bob");
+    let mut buffer = [0; 64];
+    let arrived = service.recv(&mut buffer);
+    assert!(arrived.is_err(), "the service got {arrived:?}");
     server.stop();
 }
 

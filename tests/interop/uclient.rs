@@ -182,10 +182,12 @@ fn a_wrong_password_gets_no_allocation() {
 
 #[test]
 fn a_denied_peer_gets_no_permission() {
-    let Some(bench) = Bench::start_with("", &[V4]) else {
+    let Some(bench) = Bench::start_with("denied-peer-ip=127.0.0.2", &[V4]) else {
         return;
     };
-    let output = bench.client(V4, V4, &["-c"]).fail();
+    let output = bench
+        .client(V4, IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), &["-c"])
+        .fail();
     assert!(output.contains("403"), "{output}");
     bench.server.stop();
 }

@@ -153,7 +153,7 @@ impl Workspace {
                 "--workspace",
                 "--no-fail-fast",
                 "-E",
-                "not binary(interop)",
+                "not (binary(interop) or binary(hosts))",
             ]),
             (false, Scope::Everything) => command.args([
                 "test",
