@@ -188,9 +188,20 @@ impl RelayedPorts {
         (used, all)
     }
 
+    /// Frees every port of a shard whose relay is gone.
+    pub fn release_shard(&self, shard: ShardId) {
+        let tag = u32::from(shard.0).saturating_add(1);
+        for cell in self.addresses.iter().flat_map(|owners| &owners.live) {
+            let value = cell.load(Ordering::Acquire);
+            if value != CLAIMED && value >> SHARD_SHIFT == tag {
+                cell.store(FREE, Ordering::Release);
+            }
+        }
+    }
+
     /// Claims a free port of this family on an unpredictable place (RFC 8656 §7.2), at `preferred` if that is one of the addresses.
     ///
-    /// `attempt` counts from 0 for one request: a few random tries come first, then the range is walked.
+    /// A few random tries come first, then the range is walked from a random place.
     pub(crate) fn claim(
         &self,
         wanted: AddressFamily,
@@ -367,7 +378,9 @@ mod tests {
         assert_eq!(ports.find(claim.advertised), Some(live));
         assert_eq!((live.shard, live.relayed), (ShardId(0), RelayedId(5)));
         assert_eq!(ports.as_advertised(claim.local), claim.advertised);
-        ports.release(&claim);
+        ports.release_shard(ShardId(1));
+        assert_eq!(ports.find(claim.local), Some(live));
+        ports.release_shard(ShardId(0));
         assert_eq!(ports.find(claim.local), None);
     }
 

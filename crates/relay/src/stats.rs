@@ -35,6 +35,26 @@ impl Stats {
         at.and_then(|at| self.rejects.get(at)).copied().unwrap_or(0)
     }
 
+    /// Adds the counts of another relay.
+    pub fn add(&mut self, other: &Self) {
+        let sums = [
+            (&mut self.packets_to_peers, other.packets_to_peers),
+            (&mut self.bytes_to_peers, other.bytes_to_peers),
+            (&mut self.packets_to_clients, other.packets_to_clients),
+            (&mut self.bytes_to_clients, other.bytes_to_clients),
+            (&mut self.packets_hairpin, other.packets_hairpin),
+            (&mut self.bindings, other.bindings),
+            (&mut self.successes, other.successes),
+            (&mut self.allocations, other.allocations),
+            (&mut self.unreported_rejects, other.unreported_rejects),
+        ];
+        let drops = self.drops.iter_mut().zip(other.drops);
+        let rejects = self.rejects.iter_mut().zip(other.rejects);
+        for (sum, count) in sums.into_iter().chain(drops).chain(rejects) {
+            *sum = sum.wrapping_add(count);
+        }
+    }
+
     #[inline]
     pub(crate) fn count_drop(&mut self, reason: DropReason) {
         if let Some(count) = self.drops.get_mut(reason as usize) {

@@ -1,1 +1,56 @@
-fn main() {}
+//! `turnbuckle`: the TURN and STUN relay server.
+//!
+//! Exit status: 0 after a signal, 1 if the server could not start or go on, 2 for a wrong configuration or command line.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+mod cli;
+mod clock;
+mod deployment;
+mod listen;
+mod log;
+mod server;
+mod session_log;
+mod settings_file;
+mod shard;
+mod sockets;
+mod start_block;
+
+fn main() -> ExitCode {
+    let args = cli::Args::parse();
+    let loaded = match settings_file::load(&args) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(&error, WRONG_CONFIGURATION),
+    };
+    let Some(settings) = loaded.settings else {
+        return ExitCode::from(WRONG_CONFIGURATION);
+    };
+    let file = loaded.file.as_deref();
+    let run = || -> Result<()> {
+        if args.check {
+            let deployment = deployment::Deployment::plan(&settings)?;
+            print!("{}", start_block::start_block(&settings, &deployment, file));
+            println!("The configuration is good.");
+            return Ok(());
+        }
+        let log = log::Log::start(&settings.log)?;
+        let deployment = deployment::Deployment::plan(&settings)?;
+        server::run(&settings, deployment, file, &log)
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, CANNOT_RUN),
+    }
+}
+
+fn fail(error: &anyhow::Error, status: u8) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(status)
+}
+
+const CANNOT_RUN: u8 = 1;
+const WRONG_CONFIGURATION: u8 = 2;

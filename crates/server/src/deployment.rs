@@ -1,0 +1,387 @@
+//! Settings meet the host: which addresses are listened on, which are relayed from, who may authenticate.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use turnbuckle_config::{self as config, Settings, UserCredential};
+use turnbuckle_net::{Family, default_source, local_addresses, useful_parallelism};
+use turnbuckle_proto::{AddressFamily, LongTermKey};
+use turnbuckle_relay::{
+    Config, Credentials, DefaultFamily, Lifetimes, Limits, NonceKey, PeerPolicy, PeerRule, Rate,
+    RelayAddress, SHARDS_MAX, Services, SharedSecret,
+};
+
+/// Everything that is decided before the first socket is opened.
+pub(crate) struct Deployment {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) relay_addresses: Vec<RelayAddress>,
+    pub(crate) shards: usize,
+    pub(crate) config: Config,
+    pub(crate) limits: Limits,
+    /// The secret, if it was made up: it is nowhere else.
+    pub(crate) made_up_secret: Option<String>,
+}
+
+impl Deployment {
+    /// Fails if the host lacks what the settings ask for.
+    pub(crate) fn plan(settings: &Settings) -> Result<Self> {
+        let host = local_addresses().context("the host's addresses cannot be listed")?;
+        let listen = listen(settings, &host)?;
+        let relay_addresses = relay_addresses(settings, &listen, &host)?;
+        let made_up_secret = match needs_secret(settings) {
+            true => Some(random_secret()?),
+            false => None,
+        };
+        let config = relay_config(settings, &listen, &host, &relay_addresses, &made_up_secret)?;
+        let shards = settings
+            .shards
+            .map_or_else(useful_parallelism, std::num::NonZeroUsize::get);
+        Ok(Self {
+            listen,
+            relay_addresses,
+            shards: shards.clamp(1, SHARDS_MAX),
+            config,
+            limits: Limits {
+                per_user: settings.user_quota,
+                total: settings.total_quota,
+            },
+            made_up_secret,
+        })
+    }
+
+    /// A `turn:` URI that a client on another host would use, as far as the server can tell.
+    pub(crate) fn public_uri(&self) -> Option<String> {
+        let listener = self.listen.first()?;
+        let ip = if listener.ip().is_unspecified() {
+            self.relay_addresses.first()?.advertised
+        } else {
+            self.relay_addresses
+                .iter()
+                .find(|a| a.local == listener.ip())
+                .map_or_else(|| listener.ip(), |a| a.advertised)
+        };
+        let address = SocketAddr::new(ip, listener.port());
+        Some(format!("turn:{address}?transport=udp"))
+    }
+}
+
+fn listen(settings: &Settings, host: &[IpAddr]) -> Result<Vec<SocketAddr>> {
+    if !settings.udp {
+        bail!("no-udp leaves nothing to listen on: TCP and TLS are not built yet");
+    }
+    let port = settings.listening_port;
+    if !settings.listening_ips.is_empty() {
+        let mut ips = settings.listening_ips.clone();
+        ips.sort_unstable();
+        ips.dedup();
+        return Ok(ips
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect());
+    }
+    let mut all = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
+    if host.iter().any(IpAddr::is_ipv6) {
+        all.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    }
+    Ok(all)
+}
+
+/// The addresses of `relay-ip`, else the listeners', else those that the host reaches the Internet from.
+fn relay_addresses(
+    settings: &Settings,
+    listen: &[SocketAddr],
+    host: &[IpAddr],
+) -> Result<Vec<RelayAddress>> {
+    let mut local = settings.relay_ips.clone();
+    if local.is_empty() {
+        local.extend(settings.external_ips.iter().filter_map(|e| e.private));
+    }
+    if local.is_empty() {
+        let specific = listen.iter().map(SocketAddr::ip);
+        local.extend(specific.filter(|ip| !ip.is_unspecified()));
+    }
+    if local.is_empty() {
+        local.extend(default_source(Family::V4));
+        local.extend(default_source(Family::V6));
+    }
+    if local.is_empty() {
+        local.extend(host.iter().filter(|ip| ip.is_loopback()));
+    }
+    let mut unique: Vec<IpAddr> = Vec::new();
+    for ip in local {
+        if !unique.contains(&ip) {
+            unique.push(ip);
+        }
+    }
+    for ip in &unique {
+        if !host.contains(ip) {
+            bail!(
+                "{ip} cannot be relayed from: it is no address of this host. An address that only a NAT in front of the \
+                 host has belongs into external-ip"
+            );
+        }
+    }
+    if unique.is_empty() {
+        bail!("the host has no address to relay from");
+    }
+    let advertised = |local: IpAddr| {
+        let pairs = settings.external_ips.iter();
+        pairs
+            .clone()
+            .find(|e| e.private == Some(local))
+            .or_else(|| {
+                pairs
+                    .clone()
+                    .find(|e| e.private.is_none() && e.public.is_ipv4() == local.is_ipv4())
+            })
+            .map_or(local, |e| e.public)
+    };
+    Ok(unique
+        .into_iter()
+        .map(|local| RelayAddress {
+            local,
+            advertised: advertised(local),
+        })
+        .collect())
+}
+
+fn needs_secret(settings: &Settings) -> bool {
+    settings.secrets.is_empty() && settings.users.is_empty() && !settings.anonymous
+}
+
+fn random_secret() -> Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(random()?))
+}
+
+fn random() -> Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).context("the host gives no randomness")?;
+    Ok(bytes)
+}
+
+fn relay_config(
+    settings: &Settings,
+    listen: &[SocketAddr],
+    host: &[IpAddr],
+    relay_addresses: &[RelayAddress],
+    made_up_secret: &Option<String>,
+) -> Result<Config> {
+    let realm = settings.realm.as_deref().unwrap_or(DEFAULT_REALM);
+    let mut config = Config::new(
+        realm,
+        credentials(settings, realm, made_up_secret),
+        NonceKey::new(random()?),
+    );
+    config.policy = policy(settings, listen, host, relay_addresses);
+    config.lifetimes = Lifetimes {
+        allocation_max: settings.max_allocate_lifetime,
+        permission: settings.permission_lifetime,
+        channel: settings.channel_lifetime,
+        nonce: settings.nonce_lifetime,
+        ..Lifetimes::default()
+    };
+    config.default_family = match settings.default_family {
+        config::DefaultFamily::Ipv4 => DefaultFamily::Fixed(AddressFamily::V4),
+        config::DefaultFamily::Ipv6 => DefaultFamily::Fixed(AddressFamily::V6),
+        config::DefaultFamily::Keep => DefaultFamily::OfClient,
+    };
+    config.services = Services {
+        stun: settings.stun,
+        turn: !settings.stun_only,
+        stun_needs_credentials: settings.secure_stun,
+    };
+    config.unauthorized_rate = settings.unauthorized_rate.map(|per_second| Rate {
+        per_second,
+        burst: per_second.saturating_mul(UNAUTHORIZED_BURST_SECONDS),
+    });
+    config.software = settings.software_attribute.then(|| "Turnbuckle".into());
+    config.fingerprint = settings.fingerprint;
+    config.reason_phrases = settings.include_reason;
+    config.wide_channels = settings.wide_channels;
+    Ok(config)
+}
+
+fn credentials(settings: &Settings, realm: &str, made_up: &Option<String>) -> Credentials {
+    let configured = settings.secrets.iter().map(config::Secret::expose);
+    let secrets = configured
+        .chain(made_up.as_deref())
+        .map(|secret| SharedSecret::new(secret.as_bytes()))
+        .collect();
+    let users: BTreeMap<String, LongTermKey> = settings
+        .users
+        .iter()
+        .map(|user| {
+            let key = match &user.credential {
+                UserCredential::Password(password) => {
+                    LongTermKey::derive(&user.name, realm, password.expose())
+                }
+                UserCredential::Key(key) => LongTermKey::from_bytes(*key),
+            };
+            (user.name.clone(), key)
+        })
+        .collect();
+    Credentials {
+        secrets,
+        separator: settings.rest_separator,
+        users,
+        anonymous: settings.anonymous,
+    }
+}
+
+fn policy(
+    settings: &Settings,
+    listen: &[SocketAddr],
+    host: &[IpAddr],
+    relay_addresses: &[RelayAddress],
+) -> PeerPolicy {
+    let rule = |rule: &config::PeerRule, key: &str| PeerRule {
+        first: rule.first,
+        last: rule.last,
+        text: match rule.origin.line {
+            Some(line) => format!("{key}={} (line {line})", rule.text),
+            None => format!("{key}={} (command line)", rule.text),
+        }
+        .into(),
+    };
+    let rules = |rules: &[config::PeerRule], key: &str| -> Vec<PeerRule> {
+        rules.iter().map(|r| rule(r, key)).collect()
+    };
+    let mut allowed = rules(&settings.peers.allowed, "allowed-peer-ip");
+    if settings.peers.allow_loopback {
+        let text: Arc<str> = "allow-loopback-peers".into();
+        allowed.push(PeerRule {
+            first: Ipv4Addr::new(127, 0, 0, 0).into(),
+            last: Ipv4Addr::new(127, 255, 255, 255).into(),
+            text: Arc::clone(&text),
+        });
+        allowed.push(PeerRule {
+            first: Ipv6Addr::LOCALHOST.into(),
+            last: Ipv6Addr::LOCALHOST.into(),
+            text,
+        });
+    }
+    let externals = settings.external_ips.iter().map(|e| e.public);
+    let listeners = listen.iter().map(SocketAddr::ip);
+    let mut own_hosts: Vec<IpAddr> = host.to_vec();
+    own_hosts.extend(externals.chain(listeners.filter(|ip| !ip.is_unspecified())));
+    own_hosts.retain(|ip| {
+        !relay_addresses
+            .iter()
+            .any(|a| a.local == *ip || a.advertised == *ip)
+    });
+    own_hosts.sort_unstable();
+    own_hosts.dedup();
+    PeerPolicy {
+        allowed,
+        denied: rules(&settings.peers.denied, "denied-peer-ip"),
+        own_hosts,
+        listeners: listen.to_vec(),
+    }
+}
+
+const DEFAULT_REALM: &str = "turnbuckle";
+/// A burst as large as this many seconds of the rate: many clients may start at once behind one address.
+const UNAUTHORIZED_BURST_SECONDS: NonZeroU32 = NonZeroU32::new(20).unwrap();
+
+#[cfg(test)]
+mod tests {
+    use turnbuckle_config::ExternalIp;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn addresses(settings: &Settings, host: &[IpAddr]) -> Result<Vec<(String, String)>> {
+        let listen = listen(settings, host)?;
+        Ok(relay_addresses(settings, &listen, host)?
+            .into_iter()
+            .map(|a| (a.local.to_string(), a.advertised.to_string()))
+            .collect())
+    }
+
+    fn pair(local: &str, advertised: &str) -> (String, String) {
+        (local.to_owned(), advertised.to_owned())
+    }
+
+    #[test]
+    fn relays_from_the_listeners_unless_told_otherwise() {
+        let host = [ip("10.0.0.5"), ip("10.0.0.6"), ip("2001:db8::5")];
+        let mut settings = Settings {
+            listening_ips: vec![ip("10.0.0.5"), ip("2001:db8::5")],
+            ..Settings::default()
+        };
+        assert_eq!(
+            addresses(&settings, &host).unwrap(),
+            [
+                pair("10.0.0.5", "10.0.0.5"),
+                pair("2001:db8::5", "2001:db8::5")
+            ]
+        );
+        settings.relay_ips = vec![ip("10.0.0.6")];
+        assert_eq!(
+            addresses(&settings, &host).unwrap(),
+            [pair("10.0.0.6", "10.0.0.6")]
+        );
+    }
+
+    #[test]
+    fn external_addresses_by_pair_and_by_family() {
+        let host = [ip("10.0.0.5"), ip("10.0.0.6"), ip("2001:db8::5")];
+        let external = |public: &str, private: Option<&str>| ExternalIp {
+            public: ip(public),
+            private: private.map(ip),
+        };
+        let mut settings = Settings {
+            relay_ips: host.to_vec(),
+            external_ips: vec![
+                external("192.0.2.1", None),
+                external("192.0.2.6", Some("10.0.0.6")),
+            ],
+            ..Settings::default()
+        };
+        assert_eq!(
+            addresses(&settings, &host).unwrap(),
+            [
+                pair("10.0.0.5", "192.0.2.1"),
+                pair("10.0.0.6", "192.0.2.6"),
+                pair("2001:db8::5", "2001:db8::5"),
+            ]
+        );
+        // A pair alone says where to relay from.
+        settings.relay_ips.clear();
+        assert_eq!(
+            addresses(&settings, &host).unwrap(),
+            [pair("10.0.0.6", "192.0.2.6")]
+        );
+    }
+
+    #[test]
+    fn a_foreign_relay_address_stops_the_start() {
+        let settings = Settings {
+            relay_ips: vec![ip("192.0.2.1")],
+            ..Settings::default()
+        };
+        let error = addresses(&settings, &[ip("10.0.0.5")]).unwrap_err();
+        assert!(error.to_string().contains("external-ip"), "{error}");
+    }
+
+    #[test]
+    fn own_addresses_are_refused_unless_relayed_from() {
+        let host = [ip("127.0.0.1"), ip("10.0.0.5"), ip("10.0.0.6")];
+        let settings = Settings {
+            relay_ips: vec![ip("10.0.0.5")],
+            ..Settings::default()
+        };
+        let listen = listen(&settings, &host).unwrap();
+        let relays = relay_addresses(&settings, &listen, &host).unwrap();
+        let policy = policy(&settings, &listen, &host, &relays);
+        assert_eq!(policy.own_hosts, [ip("10.0.0.6"), ip("127.0.0.1")]);
+    }
+}

@@ -1,0 +1,75 @@
+//! Finds and reads the configuration file, and shows what is wrong with it.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use turnbuckle_config::{Outcome, Settings, Severity, default_paths, turnserver_conf};
+
+use crate::cli::Args;
+
+/// Settings and where they come from.
+pub(crate) struct Loaded {
+    /// `None` if there was an error.
+    pub(crate) settings: Option<Settings>,
+    /// `None` where no file was read.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Reads the file that `args` name or the first of the default ones, and prints each diagnostic to standard error.
+///
+/// Fails if a file is there and cannot be read.
+pub(crate) fn load(args: &Args) -> Result<Loaded> {
+    let file = match &args.config {
+        Some(path) => Some(path.clone()),
+        None if args.no_file => None,
+        None => default_paths()
+            .iter()
+            .map(PathBuf::from)
+            .find(|path| path.exists()),
+    };
+    let source = match &file {
+        Some(path) => read(path)?,
+        None => String::new(),
+    };
+    let shown_as = file
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("command line"));
+    let outcome = turnserver_conf(&shown_as, &source, &args.overrides);
+    report(&outcome, &source);
+    Ok(Loaded {
+        settings: outcome.settings,
+        file,
+    })
+}
+
+fn read(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| {
+        format!(
+            "{} cannot be read by user {}",
+            path.display(),
+            env::var("USER").unwrap_or_else(|_| "of this process".to_owned())
+        )
+    })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn report(outcome: &Outcome, source: &str) {
+    let color = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
+    let mut text = String::new();
+    for diagnostic in &outcome.diagnostics {
+        text.push_str(&diagnostic.render(source, color));
+    }
+    let errors = outcome
+        .diagnostics
+        .iter()
+        .filter(|d| d.severity == Severity::Error)
+        .count();
+    if errors > 0 {
+        let plural = if errors == 1 { "" } else { "s" };
+        text.push_str(&format!("{errors} error{plural}; nothing was started\n"));
+    }
+    // Where standard error is closed there is nobody to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

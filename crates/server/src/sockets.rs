@@ -1,0 +1,70 @@
+//! The relay sockets of one shard, in a table by the relay's own numbers.
+
+use std::io;
+use std::net::SocketAddr;
+
+use turnbuckle_net::{Poll, RelayOptions, RelaySocket};
+use turnbuckle_relay::{OpenError, RelaySockets, RelayedId};
+
+/// All open relay sockets.
+#[derive(Debug)]
+pub(crate) struct SocketTable {
+    sockets: Vec<Option<RelaySocket>>,
+    options: RelayOptions,
+}
+
+/// The table together with the poll that its sockets are members of.
+pub(crate) struct Opener<'a> {
+    pub(crate) table: &'a mut SocketTable,
+    pub(crate) poll: &'a Poll,
+}
+
+impl SocketTable {
+    pub(crate) const fn new(options: RelayOptions) -> Self {
+        Self {
+            sockets: Vec::new(),
+            options,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, id: RelayedId) -> Option<&RelaySocket> {
+        self.sockets.get(id.index() as usize)?.as_ref()
+    }
+
+    /// Closes them all.
+    pub(crate) fn clear(&mut self) {
+        self.sockets.clear();
+    }
+}
+
+impl RelaySockets for Opener<'_> {
+    fn open(&mut self, id: RelayedId, local: SocketAddr) -> Result<(), OpenError> {
+        let socket = RelaySocket::bind(local, self.table.options).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                return OpenError::PortInUse;
+            }
+            tracing::error!("relay socket on {local} cannot be opened: {error}");
+            OpenError::Unavailable
+        })?;
+        self.poll
+            .add(&socket, u64::from(id.index()))
+            .map_err(|error| {
+                tracing::error!("relay socket on {local} cannot be waited for: {error}");
+                OpenError::Unavailable
+            })?;
+        let at = id.index() as usize;
+        if self.table.sockets.len() <= at {
+            self.table.sockets.resize_with(at + 1, || None);
+        }
+        self.table.sockets[at] = Some(socket);
+        Ok(())
+    }
+
+    fn close(&mut self, id: RelayedId) {
+        // Closing the last descriptor of a socket takes it out of the poll.
+        if let Some(entry) = self.table.sockets.get_mut(id.index() as usize) {
+            *entry = None;
+        }
+    }
+}
