@@ -35,7 +35,8 @@ proptest! {
         let text = read_and_render(&source, &[]);
         prop_assert!(!text.contains(MARK), "{source}\n{text}");
         let given = Override { key: key.to_owned(), value: Some(format!("{before}{MARK}{after}")) };
-        let text = format!("{given:?}{}", read_and_render("", &[given]));
+        let shown = format!("{given:?}");
+        let text = shown + &read_and_render("", &[given]);
         prop_assert!(!text.contains(MARK), "{text}");
     }
 
