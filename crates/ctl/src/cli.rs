@@ -1,0 +1,134 @@
+//! The command line. Owns its words and what can be told wrong without reading a file; does nothing.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::expiry::Expiry;
+use crate::url::TurnUrl;
+
+/// Admin command of the Turnbuckle TURN/STUN relay server
+#[derive(Debug, Parser)]
+#[command(
+    name = "turnctl",
+    version,
+    after_help = "Exit status: 0 if it worked, 1 if it failed, 2 for wrong usage."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads the process's arguments. Prints help or what is wrong with them, and ends the process, where there is cause.
+    pub(crate) fn parse_or_exit() -> Self {
+        let cli = Self::parse();
+        if let Command::Credentials(args) = &cli.command
+            && args.format == Format::Text
+            && !args.urls.is_empty()
+        {
+            let wrong = "'--url' is not printed in the format 'text'; add '--format json', 'ice', 'matrix' or 'env'";
+            Self::command()
+                .error(ErrorKind::ArgumentConflict, wrong)
+                .exit();
+        }
+        cli
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a time-limited credential
+    ///
+    /// It is made from the first `static-auth-secret` of the file and is valid for every server with that secret. The
+    /// server need not run.
+    Credentials(CredentialsArgs),
+    /// Print the password of a user
+    ///
+    /// That of a time-limited username is made from the secret; any other is looked up among the `user` lines.
+    Password(PasswordArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CredentialsArgs {
+    /// How long it is valid (a number with s, m, h or d; seconds without) or until when (a time as RFC 3339 has it)
+    #[arg(default_value = "1d", value_parser = Expiry::parse)]
+    pub(crate) expiry: Expiry,
+    /// Who it is for: comes into the username behind the expiry, and quotas go by it
+    #[arg(value_parser = suffix)]
+    pub(crate) suffix: Option<String>,
+    /// What is printed
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+    /// TURN URL of the server, for json, ice, matrix and env; may be given more than once [default: from the file]
+    #[arg(long = "url", visible_alias = "uris", value_name = "URL", value_delimiter = ',', value_parser = TurnUrl::parse)]
+    pub(crate) urls: Vec<TurnUrl>,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswordArgs {
+    /// The username, time-limited or of a `user` line
+    #[arg(value_parser = user)]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Where secrets and accounts come from.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SourceArgs {
+    /// Configuration file [default: the one that the server finds, such as /etc/turnserver.conf]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// File that holds nothing but the secret; without -c no configuration file is read then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Two lines, `Username: …` and `Password: …`
+    #[default]
+    Text,
+    /// An object as the TURN REST draft has it
+    Json,
+    /// An RTCIceServer for a browser
+    Ice,
+    /// What a Matrix homeserver answers to /voip/turnServer
+    Matrix,
+    /// Assignments for a shell
+    Env,
+}
+
+fn suffix(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it is empty; leave it out".to_owned());
+    }
+    user(text)
+}
+
+fn user(text: &str) -> Result<String, String> {
+    if text.len() > USERNAME_MAX_BYTES {
+        return Err(format!("it is longer than {USERNAME_MAX_BYTES} bytes"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("it holds a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// RFC 8489 §14.3: fewer than 509 bytes.
+pub(crate) const USERNAME_MAX_BYTES: usize = 508;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,73 @@
+//! `turnctl`, the admin command of the Turnbuckle TURN/STUN relay server.
+//!
+//! Owns the process: arguments in, standard output and exit status out, and the one look at the clock. Exit status 1 is
+//! a failure, 2 a wrong usage.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod configuration;
+mod credentials;
+mod expiry;
+mod failure;
+mod format;
+mod password;
+mod url;
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let result = match Cli::parse_or_exit().command {
+        Command::Credentials(args) => unix_time().and_then(|now| credentials::run(&args, now)),
+        Command::Password(args) => password::run(&args),
+    };
+    match result.and_then(|output| print(&output)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprint!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a command has to say.
+#[derive(Debug, PartialEq, Eq)]
+struct Output {
+    /// For standard output, as it is.
+    text: String,
+    /// For standard error: something that the operator should know.
+    note: Option<String>,
+}
+
+/// Seconds since 1970-01-01 00:00 UTC.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
+fn unix_time() -> Result<u64, Failure> {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map(|time| time.as_secs())
+        .map_err(|_| Failure::new("the clock of this host is before 1970").help("set the clock"))
+}
+
+fn print(output: &Output) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(output.text.as_bytes()) {
+        Ok(()) => {
+            if let Some(note) = &output.note {
+                eprintln!("note: {note}");
+            }
+            Ok(())
+        }
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(Failure::new(format!(
+            "standard output cannot be written: {error}"
+        ))),
+    }
+}
