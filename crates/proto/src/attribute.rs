@@ -4,7 +4,7 @@
 //! interpret values; [`crate::Message`] has an accessor for each.
 
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, RangeInclusive};
 
 /// The type of an attribute (RFC 8489 §14): one of the constants, or any other number.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ impl AttributeType {
     }
 
     /// Where [`crate::Message`] remembers the first attribute of this type, below [`SLOTS`];
-    /// [`NO_SLOT`] for all types not listed here.
+    /// [`NO_SLOT`] for all but the few that servers read from most messages.
     #[inline]
     #[allow(
         clippy::indexing_slicing,
@@ -37,7 +37,7 @@ impl AttributeType {
         if self.0 & 0x7FC0 != 0 {
             return NO_SLOT;
         }
-        SLOT_OF[compress(self.0)] as usize
+        SLOT_OF[compress(self.0)] as usize & (SLOTS - 1)
     }
 }
 
@@ -172,11 +172,12 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// `body`: what follows the header of a message that decoded.
+    /// The attributes that start in `rest`, of a message that decoded; none precede them that would end
+    /// what counts.
     #[inline]
-    pub(crate) fn new(body: &'a [u8]) -> Self {
+    pub(crate) fn new(rest: &'a [u8]) -> Self {
         Self {
-            rest: body,
+            rest,
             stage: Stage::Open,
         }
     }
@@ -297,8 +298,8 @@ const fn compress(number: u16) -> usize {
 const SLOT_OF: [u8; 128] = {
     let mut table = [NO_SLOT as u8; 128];
     let mut index = 0;
-    while index < REGISTRY.len() {
-        let (number, _) = REGISTRY[index];
+    while index < SLOTTED.len() {
+        let AttributeType(number) = SLOTTED[index];
         assert!(number & 0x7FC0 == 0);
         table[compress(number)] = index as u8 + 1;
         index += 1;
@@ -306,13 +307,32 @@ const SLOT_OF: [u8; 128] = {
     table
 };
 
-/// How many slots there are. A power of two, so that masking replaces a bounds check.
-pub(crate) const SLOTS: usize = 64;
-/// The slot of types without one of their own.
-pub(crate) const NO_SLOT: usize = 0;
-const MAX_UNKNOWN: usize = 8;
+/// The types that have a slot, from slot 1 on. The first three seal a message, see [`SEAL_SLOTS`].
+const SLOTTED: [AttributeType; SLOTS - 1] = [
+    AttributeType::MESSAGE_INTEGRITY,
+    AttributeType::MESSAGE_INTEGRITY_SHA256,
+    AttributeType::FINGERPRINT,
+    AttributeType::USERNAME,
+    AttributeType::REALM,
+    AttributeType::NONCE,
+    AttributeType::SOFTWARE,
+    AttributeType::LIFETIME,
+    AttributeType::REQUESTED_TRANSPORT,
+    AttributeType::REQUESTED_ADDRESS_FAMILY,
+    AttributeType::XOR_PEER_ADDRESS,
+    AttributeType::DATA,
+    AttributeType::CHANNEL_NUMBER,
+    AttributeType::DONT_FRAGMENT,
+    AttributeType::EVEN_PORT,
+];
 
-const _: () = assert!(REGISTRY.len() < SLOTS);
+/// How many slots there are. A power of two, so that masking replaces a bounds check.
+pub(crate) const SLOTS: usize = 16;
+/// The slot of all types without one of their own.
+pub(crate) const NO_SLOT: usize = 0;
+/// The slots of MESSAGE-INTEGRITY, MESSAGE-INTEGRITY-SHA256 and FINGERPRINT.
+pub(crate) const SEAL_SLOTS: RangeInclusive<usize> = 1..=3;
+const MAX_UNKNOWN: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -321,18 +341,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_listed_type_has_a_slot_of_its_own() {
-        let mut slots = BTreeSet::new();
-        for (number, name) in REGISTRY {
-            let attribute = AttributeType(*number);
-            assert_ne!(attribute.slot(), NO_SLOT, "{name}");
-            assert!(attribute.slot() < SLOTS, "{name}");
-            assert!(slots.insert(attribute.slot()), "{name}");
-            assert_eq!(attribute.to_string(), *name);
+    fn slots_belong_to_one_type_each() {
+        let slots: Vec<_> = SLOTTED.map(AttributeType::slot).to_vec();
+        assert!(slots.iter().copied().eq(1..SLOTS));
+        for attribute in (0..=u16::MAX).map(AttributeType) {
+            assert_eq!(
+                attribute.slot() == NO_SLOT,
+                !SLOTTED.contains(&attribute),
+                "{attribute}"
+            );
+            let seals = Stage::Open.admit(attribute) != Some(Stage::Open);
+            assert_eq!(SEAL_SLOTS.contains(&attribute.slot()), seals, "{attribute}");
         }
-        let listed = |number| REGISTRY.iter().any(|(known, _)| *known == number);
-        for number in (0..=u16::MAX).filter(|number| !listed(*number)) {
-            assert_eq!(AttributeType(number).slot(), NO_SLOT, "{number:#06x}");
+    }
+
+    #[test]
+    fn listed_types_differ() {
+        let numbers: BTreeSet<_> = REGISTRY.iter().map(|(number, _)| number).collect();
+        let names: BTreeSet<_> = REGISTRY.iter().map(|(_, name)| name).collect();
+        assert_eq!(
+            (numbers.len(), names.len()),
+            (REGISTRY.len(), REGISTRY.len())
+        );
+        for (number, name) in REGISTRY {
+            assert_eq!(AttributeType(*number).to_string(), *name);
         }
     }
 

@@ -394,8 +394,14 @@ impl<'b> MessageBuilder<'b> {
         address: SocketAddr,
         mask: Mask,
     ) -> Result<&mut Self, EncodeError> {
-        let (value, len) = address::encode(address, mask);
-        self.attribute(attribute, value.get(..len).unwrap_or_default())
+        match address {
+            SocketAddr::V4(address) => {
+                self.attribute(attribute, &address::encode_v4(address, mask))
+            }
+            SocketAddr::V6(address) => {
+                self.attribute(attribute, &address::encode_v6(&address, mask))
+            }
+        }
     }
 
     #[inline]

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use crate::address::{self, Mask, V6_LEN};
+use crate::address::{self, Mask, V4_LEN, V6_LEN};
 use crate::attribute::padded;
 use crate::method::message_type;
 use crate::{AttributeType, Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionId};
@@ -13,10 +13,7 @@ use crate::{AttributeType, Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionI
 /// Header, XOR-PEER-ADDRESS and the type and length of DATA: all of an indication that precedes its
 /// payload (RFC 8656 §11.3, §11.5). Behind the payload go [`padding`] zero bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct IndicationHeader {
-    bytes: [u8; MAX_LEN],
-    len: usize,
-}
+pub struct IndicationHeader(Bytes);
 
 impl IndicationHeader {
     /// The bytes before a payload of `payload_len` bytes. `None` if the message would outgrow its length
@@ -28,58 +25,66 @@ impl IndicationHeader {
         peer: SocketAddr,
         payload_len: usize,
     ) -> Option<Self> {
-        let (address, address_len) = address::encode(peer, Mask::xor(transaction_id));
-        let data_len = u16::try_from(payload_len).ok()?;
-        let len = HEADER_LEN.checked_add(8)?.checked_add(address_len)?;
-        let length = len
-            .checked_sub(HEADER_LEN)?
-            .checked_add(padded(payload_len))?;
-        let [l0, l1] = u16::try_from(length).ok()?.to_be_bytes();
-        let [t0, t1] = message_type(Class::Indication, method).to_be_bytes();
-        let [c0, c1, c2, c3] = MAGIC_COOKIE.to_be_bytes();
-        let [i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, i10, i11] = transaction_id.0;
-        let [p0, p1] = AttributeType::XOR_PEER_ADDRESS.0.to_be_bytes();
-        let [d0, d1] = AttributeType::DATA.0.to_be_bytes();
-        let [n0, n1] = data_len.to_be_bytes();
-
-        let mut bytes = [0; MAX_LEN];
-        let (head, rest) = bytes.split_first_chunk_mut::<24>()?;
-        *head = [
-            t0,
-            t1,
-            l0,
-            l1,
-            c0,
-            c1,
-            c2,
-            c3,
-            i0,
-            i1,
-            i2,
-            i3,
-            i4,
-            i5,
-            i6,
-            i7,
-            i8,
-            i9,
-            i10,
-            i11,
-            p0,
-            p1,
-            0,
-            address_len as u8,
-        ];
-        *rest.first_chunk_mut()? = address;
-        *rest.get_mut(address_len..)?.first_chunk_mut()? = [d0, d1, n0, n1];
-        Some(Self { bytes, len })
+        let mask = Mask::xor(transaction_id);
+        let payload_len = u16::try_from(payload_len).ok()?;
+        Some(Self(match peer {
+            SocketAddr::V4(peer) => {
+                let address = address::encode_v4(peer, mask);
+                Bytes::V4(assemble(method, transaction_id, address, payload_len)?)
+            }
+            SocketAddr::V6(peer) => {
+                let address = address::encode_v6(&peer, mask);
+                Bytes::V6(assemble(method, transaction_id, address, payload_len)?)
+            }
+        }))
     }
 
     /// The bytes: 36 with an IPv4 peer, 48 with an IPv6 peer.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        match &self.0 {
+            Bytes::V4(bytes) => bytes,
+            Bytes::V6(bytes) => bytes,
+        }
     }
+}
+
+/// Of lengths that the compiler knows, so that no copy of them calls memcpy.
+#[derive(Clone, Copy, Debug)]
+enum Bytes {
+    V4([u8; BEFORE_ADDRESS_LEN + V4_LEN + DATA_HEADER_LEN]),
+    V6([u8; BEFORE_ADDRESS_LEN + V6_LEN + DATA_HEADER_LEN]),
+}
+
+#[inline]
+fn assemble<const LEN: usize, const ADDRESS_LEN: usize>(
+    method: Method,
+    TransactionId(id): TransactionId,
+    address: [u8; ADDRESS_LEN],
+    payload_len: u16,
+) -> Option<[u8; LEN]> {
+    let length = LEN
+        .checked_sub(HEADER_LEN)?
+        .checked_add(padded(usize::from(payload_len)))?;
+    let [l0, l1] = u16::try_from(length).ok()?.to_be_bytes();
+    let [t0, t1] = message_type(Class::Indication, method).to_be_bytes();
+    let [c0, c1, c2, c3] = MAGIC_COOKIE.to_be_bytes();
+    let [p0, p1] = AttributeType::XOR_PEER_ADDRESS.0.to_be_bytes();
+    let [a0, a1] = u16::try_from(ADDRESS_LEN).ok()?.to_be_bytes();
+    let [d0, d1] = AttributeType::DATA.0.to_be_bytes();
+    let [n0, n1] = payload_len.to_be_bytes();
+
+    let mut bytes = [0; LEN];
+    let (type_to_cookie, rest) = bytes.split_first_chunk_mut()?;
+    *type_to_cookie = [t0, t1, l0, l1, c0, c1, c2, c3];
+    let (transaction_id, rest) = rest.split_first_chunk_mut()?;
+    *transaction_id = id;
+    let (address_header, rest) = rest.split_first_chunk_mut()?;
+    *address_header = [p0, p1, a0, a1];
+    let (value, rest) = rest.split_first_chunk_mut()?;
+    *value = address;
+    *rest.first_chunk_mut()? = [d0, d1, n0, n1];
+    Some(bytes)
 }
 
 /// How many zero bytes to put behind a payload of `payload_len` bytes: 0 to 3.
@@ -88,7 +93,8 @@ pub const fn padding(payload_len: usize) -> usize {
     payload_len.wrapping_neg() & 3
 }
 
-const MAX_LEN: usize = 24 + V6_LEN + 4;
+const BEFORE_ADDRESS_LEN: usize = HEADER_LEN + 4;
+const DATA_HEADER_LEN: usize = 4;
 
 #[cfg(test)]
 mod tests {

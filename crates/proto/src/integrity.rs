@@ -12,7 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{HEADER_LEN, IntegrityError, LongTermKey, Message};
 
-/// A key for MESSAGE-INTEGRITY, HMAC-SHA1.
+/// A key for MESSAGE-INTEGRITY, HMAC-SHA1. Wiped when dropped.
 #[derive(Clone)]
 pub struct IntegrityKey(Hmac<Sha1>);
 
@@ -52,7 +52,7 @@ impl fmt::Debug for IntegrityKey {
     }
 }
 
-/// A key for MESSAGE-INTEGRITY-SHA256, HMAC-SHA256 of all 32 bytes.
+/// A key for MESSAGE-INTEGRITY-SHA256, HMAC-SHA256 of all 32 bytes. Wiped when dropped.
 #[derive(Clone)]
 pub struct IntegrityKeySha256(Hmac<Sha256>);
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::address::{self, Mask};
-use crate::attribute::{NO_SLOT, SLOTS, Stage, padded};
+use crate::attribute::{NO_SLOT, SEAL_SLOTS, SLOTS, Stage};
 use crate::fingerprint::fingerprint;
 use crate::method::{class_of, method_of};
 use crate::value::{MAX_TEXT_LEN, MAX_USERNAME_LEN, text};
@@ -26,9 +26,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
     bytes: &'a [u8],
-    message_type: u16,
-    transaction_id: TransactionId,
-    /// Where the first attribute of each listed type starts, in words of four bytes; 0 for none.
+    /// Where the first attribute of each slot starts, in words of four bytes; 0 for none.
     words: [u16; SLOTS],
 }
 
@@ -38,55 +36,47 @@ impl<'a> Message<'a> {
     /// # Errors
     /// See [`DecodeError`]: the bytes are no STUN message, an attribute crosses the end, or FINGERPRINT
     /// is wrong or not last.
-    #[inline]
+    #[inline(always)]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let Some((header, body)) = bytes.split_first_chunk::<HEADER_LEN>() else {
+        let Some(&[t0, _, l0, l1, c0, c1, c2, c3, ..]) = bytes.first_chunk::<HEADER_LEN>() else {
             return Err(DecodeError::TooShort);
         };
-        let &[t0, t1, l0, l1, c0, c1, c2, c3, ref id @ ..] = header;
-        let message_type = u16::from_be_bytes([t0, t1]);
-        if message_type & 0xC000 != 0 {
+        if t0 & 0xC0 != 0 {
             return Err(DecodeError::NotStun);
         }
         if u32::from_be_bytes([c0, c1, c2, c3]) != MAGIC_COOKIE {
             return Err(DecodeError::Cookie);
         }
         let length = usize::from(u16::from_be_bytes([l0, l1]));
-        if length & 3 != 0 || length != body.len() {
+        if length & 3 != 0 || length.saturating_add(HEADER_LEN) != bytes.len() {
             return Err(DecodeError::Length);
         }
 
         let mut words = [0; SLOTS];
         let mut stage = Stage::Open;
-        let mut rest = body;
-        while let Some((&[t0, t1, l0, l1], tail)) = rest.split_first_chunk() {
-            let attribute = AttributeType(u16::from_be_bytes([t0, t1]));
-            let len = usize::from(u16::from_be_bytes([l0, l1]));
-            let Some(next) = tail.get(padded(len)..) else {
+        let mut offset = HEADER_LEN;
+        while let Some((header, tail)) = bytes.get(offset..).and_then(<[u8]>::split_first_chunk) {
+            // One load and one swap for type and length: each attribute waits for the one before it.
+            let header = u32::from_be_bytes(*header);
+            let attribute = AttributeType((header >> 16) as u16);
+            let len = usize::from(header as u16);
+            if len > tail.len() {
                 return Err(DecodeError::AttributeOverrun);
-            };
-            if let Some(admitted) = stage.admit(attribute) {
-                let offset = bytes.len().wrapping_sub(rest.len());
-                if admitted != Stage::Open {
-                    check_seal(bytes, attribute, offset, len, next.is_empty())?;
-                }
-                stage = admitted;
-                // No slot is beyond the table: `SLOTS` is a power of two.
-                if let Some(word) = words.get_mut(attribute.slot() & (SLOTS - 1))
-                    && *word == 0
-                {
-                    *word = (offset >> 2) as u16;
-                }
             }
-            rest = next;
+            let slot = attribute.slot();
+            if SEAL_SLOTS.contains(&slot) {
+                if let Some(admitted) = stage.admit(attribute) {
+                    check_seal(bytes, attribute, offset, len)?;
+                    stage = admitted;
+                    remember(&mut words, slot, offset);
+                }
+            } else if stage == Stage::Open {
+                remember(&mut words, slot, offset);
+            }
+            // Header, value and padding; `len` was checked, so nothing is carried into the type.
+            offset = offset.wrapping_add((header.wrapping_add(7) & 0xFFFC) as usize);
         }
-
-        Ok(Self {
-            bytes,
-            message_type,
-            transaction_id: TransactionId(*id),
-            words,
-        })
+        Ok(Self { bytes, words })
     }
 
     /// The bytes it was decoded from.
@@ -98,19 +88,20 @@ impl<'a> Message<'a> {
     /// Its class.
     #[inline]
     pub fn class(&self) -> Class {
-        class_of(self.message_type)
+        class_of(self.message_type())
     }
 
     /// Its method.
     #[inline]
     pub fn method(&self) -> Method {
-        method_of(self.message_type)
+        method_of(self.message_type())
     }
 
     /// Its transaction id.
     #[inline]
     pub fn transaction_id(&self) -> TransactionId {
-        self.transaction_id
+        let id = self.bytes.get(8..).and_then(<[u8]>::first_chunk);
+        TransactionId(id.copied().unwrap_or_default())
     }
 
     /// All attributes that count, in their order, uninterpreted.
@@ -123,8 +114,7 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn attribute(&self, attribute: AttributeType) -> Option<&'a [u8]> {
         match attribute.slot() {
-            NO_SLOT => self
-                .attributes()
+            NO_SLOT => Attributes::new(self.bytes.get(self.offset(NO_SLOT)?..)?)
                 .find(|raw| raw.attribute == attribute)
                 .map(|raw| raw.value),
             slot => self.value_at(self.offset(slot)?),
@@ -275,7 +265,7 @@ impl<'a> Message<'a> {
     pub fn peer_addresses(
         &self,
     ) -> impl Iterator<Item = Result<SocketAddr, AttributeError>> + use<'a> {
-        let mask = Mask::xor(self.transaction_id);
+        let mask = Mask::xor(self.transaction_id());
         self.attributes()
             .filter(|raw| raw.attribute == AttributeType::XOR_PEER_ADDRESS)
             .map(move |raw| {
@@ -429,6 +419,11 @@ impl<'a> Message<'a> {
     }
 
     #[inline]
+    fn message_type(&self) -> u16 {
+        u16::from_be_bytes(self.bytes.first_chunk().copied().unwrap_or_default())
+    }
+
+    #[inline]
     fn offset(&self, slot: usize) -> Option<usize> {
         match self.words.get(slot) {
             Some(&word) if word != 0 => Some(usize::from(word) << 2),
@@ -477,7 +472,7 @@ impl<'a> Message<'a> {
     #[inline]
     fn xor_address(&self, attribute: AttributeType) -> Result<Option<SocketAddr>, AttributeError> {
         self.with(attribute, |value| {
-            address::decode(value, Mask::xor(self.transaction_id))
+            address::decode(value, Mask::xor(self.transaction_id()))
         })
     }
 
@@ -494,7 +489,7 @@ impl fmt::Debug for Message<'_> {
         f.debug_struct("Message")
             .field("class", &self.class())
             .field("method", &self.method())
-            .field("transaction_id", &self.transaction_id)
+            .field("transaction_id", &self.transaction_id())
             .field("attributes", &AttributeList(self.attributes()))
             .finish()
     }
@@ -511,6 +506,16 @@ impl fmt::Debug for AttributeList<'_> {
     }
 }
 
+/// Notes that an attribute starts at `offset`, unless an earlier one has the slot.
+#[inline]
+fn remember(words: &mut [u16; SLOTS], slot: usize, offset: usize) {
+    if let Some(word) = words.get_mut(slot)
+        && *word == 0
+    {
+        *word = (offset >> 2) as u16;
+    }
+}
+
 /// Checks form and place of the three attributes that seal a message, and the value of FINGERPRINT.
 #[inline]
 fn check_seal(
@@ -518,17 +523,19 @@ fn check_seal(
     attribute: AttributeType,
     offset: usize,
     len: usize,
-    last: bool,
 ) -> Result<(), DecodeError> {
     match (attribute, len) {
         (AttributeType::MESSAGE_INTEGRITY, 20) => Ok(()),
         (AttributeType::MESSAGE_INTEGRITY_SHA256, 16 | 20 | 24 | 28 | 32) => Ok(()),
-        (AttributeType::FINGERPRINT, 4) if !last => Err(DecodeError::FingerprintNotLast),
-        (AttributeType::FINGERPRINT, 4) => match (bytes.get(..offset), bytes.last_chunk()) {
-            (Some(covered), Some(value)) if fingerprint(covered) == u32::from_be_bytes(*value) => {
-                Ok(())
+        (AttributeType::FINGERPRINT, 4) => match bytes.split_at_checked(offset) {
+            Some((covered, &[_, _, _, _, v0, v1, v2, v3])) => {
+                if fingerprint(covered) == u32::from_be_bytes([v0, v1, v2, v3]) {
+                    Ok(())
+                } else {
+                    Err(DecodeError::FingerprintMismatch)
+                }
             }
-            _ => Err(DecodeError::FingerprintMismatch),
+            _ => Err(DecodeError::FingerprintNotLast),
         },
         (AttributeType::FINGERPRINT, _) => Err(DecodeError::FingerprintLength),
         _ => Err(DecodeError::IntegrityLength),
