@@ -18,7 +18,8 @@ use crate::deployment::Deployment;
 use crate::listen::{bind_udp, warn_of_small_buffers};
 use crate::log::Log;
 use crate::session_log::SessionLog;
-use crate::shard::{Handle, Parts, Report, Shard};
+use crate::shard::udp::{Handle, UdpShard};
+use crate::shard::{Parts, Report};
 use crate::start_block::{first_steps, start_block, warn_of_private_advertisement};
 
 /// Runs until a signal stops it. An error means that it could not start, or could not go on.
@@ -65,17 +66,16 @@ pub(crate) fn run(
     let quota = Quota::new(deployment.limits);
     let mut shards = Vec::with_capacity(listeners.len());
     for (id, listeners) in (0..).map(ShardId).zip(listeners) {
-        let shard = Shard::new(Parts {
+        let parts = Parts {
             id,
-            listeners,
             config: Arc::clone(&config),
             quota: quota.clone(),
             ports: Arc::clone(&ports),
             relay_options: relay_options(settings),
             clock: clock.clone(),
             events: events.clone(),
-        })
-        .context("a shard cannot be made")?;
+        };
+        let shard = UdpShard::new(parts, listeners).context("a shard cannot be made")?;
         shards.push(Running::start(id, shard, notices.clone())?);
     }
     drop(events);
@@ -110,7 +110,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(id: ShardId, shard: Shard, notices: Sender<Notice>) -> Result<Self> {
+    fn start(id: ShardId, shard: UdpShard, notices: Sender<Notice>) -> Result<Self> {
         let handle = shard.handle();
         let thread = spawn(&format!("shard-{}", id.0), move || {
             let (report, result) = match shard.run() {
@@ -205,17 +205,6 @@ fn check_descriptors(deployment: &Deployment) {
             }
         }
         Err(error) => tracing::warn!("the limit of open descriptors cannot be raised: {error}"),
-    }
-}
-
-impl Report {
-    fn add(&mut self, other: &Self) {
-        self.stats.add(&other.stats);
-        self.to_clients.add(&other.to_clients);
-        self.to_peers.add(&other.to_peers);
-        self.truncated += other.truncated;
-        self.events_lost += other.events_lost;
-        self.panics += other.panics;
     }
 }
 

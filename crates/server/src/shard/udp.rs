@@ -1,0 +1,380 @@
+//! The shard of UDP clients: waits in a level-triggered epoll loop of its own, takes datagrams in batches, and sends all that goes
+//! to clients of one turn in one system call.
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use turnbuckle_net::{Events, HEADROOM, Outbox, Received, Transmit, UdpListener, Waker};
+use turnbuckle_relay::{
+    ClientAddress, ClientPath, Decision, FiveTuple, Now, ServerAddress, Transport,
+};
+
+use crate::shard::{Core, Parts, Report};
+
+/// A UDP shard before and while it runs.
+pub(crate) struct UdpShard {
+    handle: Arc<Handle>,
+    events: Events,
+    clients: Clients,
+}
+
+/// What others may ask of a running shard.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    waker: Waker,
+    stop: AtomicBool,
+}
+
+/// All of a shard that its list of events is not a part of.
+struct Clients {
+    core: Core,
+    endpoints: Vec<Endpoint>,
+    /// The batch of a listener that is being handled.
+    received: Vec<Received>,
+    batch: Batch,
+    /// The first slot of the arena that holds nothing to be sent.
+    next_slot: usize,
+}
+
+/// How far a batch has been handled: kept so that a panic over one packet does not lose those behind it.
+#[derive(Clone, Copy, Default)]
+struct Batch {
+    endpoint: u32,
+    first_slot: usize,
+    next: usize,
+}
+
+/// A listener and what waits to leave it.
+struct Endpoint {
+    socket: UdpListener,
+    outbox: Outbox,
+    address: SocketAddr,
+    wildcard: bool,
+}
+
+impl Handle {
+    /// Asks the shard to end its allocations and return.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl UdpShard {
+    /// Fails if the kernel gives no epoll, no eventfd or no randomness.
+    pub(crate) fn new(parts: Parts, listeners: Vec<UdpListener>) -> io::Result<Self> {
+        let core = Core::new(parts, SLOTS)?;
+        let handle = Arc::new(Handle {
+            waker: Waker::new()?,
+            stop: AtomicBool::new(false),
+        });
+        core.poll.add(&handle.waker, WAKER)?;
+        let mut endpoints = Vec::with_capacity(listeners.len());
+        for (token, socket) in (LISTENERS..).zip(listeners) {
+            core.poll.add(&socket, token)?;
+            let address = socket.local_address();
+            endpoints.push(Endpoint {
+                socket,
+                outbox: Outbox::with_capacity(SLOTS),
+                address,
+                wildcard: address.ip().is_unspecified(),
+            });
+        }
+        Ok(Self {
+            handle,
+            events: Events::with_capacity(EVENTS),
+            clients: Clients {
+                core,
+                endpoints,
+                received: Vec::with_capacity(BATCH),
+                batch: Batch::default(),
+                next_slot: 0,
+            },
+        })
+    }
+
+    pub(crate) fn handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.handle)
+    }
+
+    /// Serves until it is told to stop. An error means that the shard cannot go on: the host is out of something that it
+    /// cannot do without.
+    pub(crate) fn run(mut self) -> io::Result<Report> {
+        while !self.handle.stop.load(Ordering::Acquire) {
+            match catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                Ok(result) => result?,
+                Err(_) => {
+                    self.clients.flush();
+                    self.clients.core.recover()?;
+                }
+            }
+        }
+        Ok(self.clients.core.finish())
+    }
+
+    /// Waits, and handles what is there.
+    fn turn(&mut self) -> io::Result<()> {
+        let clients = &mut self.clients;
+        let timeout = if clients.batch_is_unfinished() {
+            Some(Duration::ZERO)
+        } else {
+            clients.core.timeout()
+        };
+        clients.core.poll.wait(timeout, &mut self.events)?;
+        let now = clients.core.clock.now();
+        if clients.batch_is_unfinished() {
+            clients.handle_batch(now);
+            clients.flush();
+        }
+        for event in self.events.iter() {
+            match event.token {
+                WAKER => self.handle.waker.drain(),
+                token if token >= LISTENERS => clients.receive(token - LISTENERS, now)?,
+                token => clients.receive_from_peer(token, now),
+            }
+        }
+        clients.flush();
+        clients.core.end_expired(now);
+        while let Some(event) = clients.core.relay.poll_event() {
+            clients.core.tell(event);
+        }
+        Ok(())
+    }
+}
+
+impl Clients {
+    /// One batch of a listener.
+    fn receive(&mut self, endpoint: u64, now: Now) -> io::Result<()> {
+        if self.next_slot.saturating_add(BATCH) > self.core.arena.slots() {
+            self.flush();
+        }
+        let Some((endpoint, from)) = u32::try_from(endpoint)
+            .ok()
+            .and_then(|index| Some((index, self.endpoints.get(index as usize)?)))
+        else {
+            return Ok(());
+        };
+        let first_slot = self.next_slot;
+        self.received.clear();
+        from.socket
+            .receive(&mut self.core.arena, first_slot, BATCH, &mut self.received)?;
+        self.next_slot = first_slot.saturating_add(self.received.len());
+        self.batch = Batch {
+            endpoint,
+            first_slot,
+            next: 0,
+        };
+        self.handle_batch(now);
+        Ok(())
+    }
+
+    fn batch_is_unfinished(&self) -> bool {
+        self.batch.next < self.received.len()
+    }
+
+    /// All packets of the batch that have not been handled yet.
+    fn handle_batch(&mut self, now: Now) {
+        let Batch {
+            endpoint,
+            first_slot,
+            ..
+        } = self.batch;
+        let Some(local) = self.endpoints.get(endpoint as usize).map(|e| e.address) else {
+            return;
+        };
+        while let Some(&received) = self.received.get(self.batch.next) {
+            let slot = first_slot.saturating_add(self.batch.next);
+            self.batch.next = self.batch.next.saturating_add(1);
+            if received.truncated {
+                self.core.report.truncated = self.core.report.truncated.wrapping_add(1);
+                continue;
+            }
+            let server = received
+                .destination
+                .map_or(local, |ip| SocketAddr::new(ip, local.port()));
+            let path = ClientPath {
+                handle: endpoint,
+                five_tuple: FiveTuple {
+                    client: ClientAddress(received.source),
+                    server: ServerAddress(server),
+                    transport: Transport::Udp,
+                },
+            };
+            if let Some(decision) = self.core.handle_slot(now, &path, slot, received.len) {
+                self.carry_out(decision, slot, &path, received.tos);
+            }
+        }
+    }
+
+    fn receive_from_peer(&mut self, token: u64, now: Now) {
+        if self.next_slot >= self.core.arena.slots() {
+            self.flush();
+        }
+        let slot = self.next_slot;
+        if let Some(from) = self.core.receive_from_peer(now, token, slot) {
+            self.next_slot = slot.saturating_add(1);
+            self.queue(
+                &from.path,
+                slot,
+                from.bytes.start(),
+                from.bytes.len(),
+                from.tos,
+            );
+        }
+    }
+
+    #[inline]
+    fn carry_out(&mut self, decision: Decision, slot: usize, sender: &ClientPath, tos: u8) {
+        match decision {
+            Decision::ToPeer {
+                relayed,
+                peer,
+                bytes,
+            } => self.core.send_slot_to_peer(relayed, peer, slot, bytes, tos),
+            Decision::ToClient { path, bytes } => {
+                self.queue(&path, slot, bytes.start(), bytes.len(), tos);
+            }
+            Decision::Answer { len } => {
+                // The request is done with, so its slot takes the answer.
+                let to = self
+                    .core
+                    .arena
+                    .slot_mut(slot)
+                    .get_mut(HEADROOM..HEADROOM.saturating_add(len));
+                if let (Some(to), Some(answer)) = (to, self.core.answer.get(..len)) {
+                    to.copy_from_slice(answer);
+                    self.queue(sender, slot, HEADROOM, len, 0);
+                }
+            }
+            Decision::Drop(_) => {}
+        }
+    }
+
+    #[inline]
+    fn queue(&mut self, path: &ClientPath, slot: usize, start: usize, len: usize, tos: u8) {
+        let Some(endpoint) = self.endpoints.get_mut(path.handle as usize) else {
+            return;
+        };
+        // There are as many places as slots, so none is refused; slots and offsets are small numbers.
+        endpoint.outbox.push(Transmit {
+            to: path.five_tuple.client.0,
+            source: endpoint.wildcard.then_some(path.five_tuple.server.0.ip()),
+            tos,
+            slot: slot as u32,
+            start: start as u32,
+            len: len as u32,
+        });
+    }
+
+    fn flush(&mut self) {
+        for endpoint in &mut self.endpoints {
+            if !endpoint.outbox.is_empty() {
+                endpoint.outbox.flush(
+                    &endpoint.socket,
+                    &self.core.arena,
+                    &mut self.core.report.to_clients,
+                );
+            }
+        }
+        self.next_slot = 0;
+    }
+}
+
+/// Datagrams taken from a listener by one system call.
+const BATCH: usize = 64;
+/// Datagrams that may wait to leave in one turn.
+const SLOTS: usize = 192;
+/// Events taken by one wait.
+const EVENTS: usize = 128;
+/// Tokens below are relay sockets, by their number.
+const LISTENERS: u64 = 1 << 32;
+const WAKER: u64 = u64::MAX;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::net::UdpSocket;
+    use std::sync::mpsc::sync_channel;
+    use std::thread;
+
+    use turnbuckle_net::{ListenerOptions, RelayOptions};
+    use turnbuckle_proto::{Class, Message, MessageBuilder, Method, TransactionId};
+    use turnbuckle_relay::{
+        Config, Credentials, Limits, NonceKey, Quota, RelayAddress, RelayedPorts, ShardId,
+    };
+
+    use crate::clock::Clock;
+
+    use super::*;
+
+    const PANIC: &[u8] = b"panic, please";
+
+    pub(crate) fn panic_if_asked(payload: &[u8]) {
+        assert_ne!(payload, PANIC, "a panic was asked for");
+    }
+
+    fn shard() -> (UdpShard, SocketAddr) {
+        let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let listener = UdpListener::bind(&ListenerOptions::new(loopback)).unwrap();
+        let address = listener.local_address();
+        let credentials = Credentials {
+            secrets: Vec::new(),
+            separator: ':',
+            users: BTreeMap::new(),
+            anonymous: true,
+        };
+        let relay_address = RelayAddress {
+            local: loopback.ip(),
+            advertised: loopback.ip(),
+        };
+        let parts = Parts {
+            id: ShardId(0),
+            config: Arc::new(Config::new("test", credentials, NonceKey::new([1; 32]))),
+            quota: Quota::new(Limits::default()),
+            ports: Arc::new(RelayedPorts::new(&[relay_address], 49_152..=65_535)),
+            relay_options: RelayOptions::default(),
+            clock: Clock::start(),
+            events: sync_channel(64).0,
+        };
+        (UdpShard::new(parts, vec![listener]).unwrap(), address)
+    }
+
+    fn request(client: &UdpSocket, method: Method) -> Class {
+        let mut bytes = [0; 64];
+        let id = TransactionId([7; 12]);
+        let mut builder = MessageBuilder::new(&mut bytes, Class::Request, method, id).unwrap();
+        if method == Method::ALLOCATE {
+            builder.requested_transport(17).unwrap();
+        }
+        let len = builder.finish();
+        client.send(&bytes[..len]).unwrap();
+        let mut answer = [0; 512];
+        let len = client.recv(&mut answer).unwrap();
+        Message::decode(&answer[..len]).unwrap().class()
+    }
+
+    #[test]
+    fn a_panic_costs_one_packet() {
+        let (shard, address) = shard();
+        let handle = shard.handle();
+        let running = thread::spawn(move || shard.run().unwrap());
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        client.connect(address).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        assert_eq!(request(&client, Method::ALLOCATE), Class::Success);
+        client.send(PANIC).unwrap();
+        assert_eq!(request(&client, Method::BINDING), Class::Success);
+        // The session is still there.
+        assert_eq!(request(&client, Method::REFRESH), Class::Success);
+        handle.stop();
+        let report = running.join().unwrap();
+        assert_eq!(report.panics, 1);
+        assert_eq!(report.stats.allocations, 1);
+    }
+}
