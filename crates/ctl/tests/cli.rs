@@ -253,6 +253,10 @@ fn wrong_usage() {
         ("no_user", &["password"]),
         ("bad_expiry", &["credentials", "tomorrow"]),
         ("expiry_too_long", &["credentials", "99999999999d"]),
+        (
+            "url_in_text",
+            &["credentials", "--url", "turn:turn.example.org"],
+        ),
         ("empty_suffix", &["credentials", "1d", ""]),
         ("bad_format", &["credentials", "--format", "yaml"]),
         (
