@@ -31,3 +31,41 @@ pub(crate) fn set(fd: BorrowedFd<'_>, address: IpAddr, on: bool) -> io::Result<(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::{ListenerOptions, RelayOptions, RelaySocket, UdpListener};
+
+    #[test]
+    fn sockets_do_not_ask_for_df() {
+        let v4 = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+        let v6 = (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER);
+        for (address, (level, name), modes) in [
+            (
+                "127.0.0.1:0",
+                v4,
+                [libc::IP_PMTUDISC_DONT, libc::IP_PMTUDISC_PROBE],
+            ),
+            (
+                "[::1]:0",
+                v6,
+                [libc::IPV6_PMTUDISC_DONT, libc::IPV6_PMTUDISC_PROBE],
+            ),
+        ] {
+            let address = address.parse().unwrap();
+            let listener = UdpListener::bind(&ListenerOptions::new(address)).unwrap();
+            let relay = RelaySocket::bind(address, RelayOptions::default()).unwrap();
+            let [off, on] = modes.map(|mode| [mode as u32]);
+            let mode = |fd| option::read::<1>(fd, level, name).unwrap();
+            assert_eq!(mode(listener.as_fd()), off);
+            assert_eq!(mode(relay.as_fd()), off);
+            relay.set_dont_fragment(true).unwrap();
+            assert_eq!(mode(relay.as_fd()), on);
+            relay.set_dont_fragment(false).unwrap();
+            assert_eq!(mode(relay.as_fd()), off);
+        }
+    }
+}

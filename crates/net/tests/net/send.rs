@@ -1,8 +1,10 @@
 //! The outbox, and single datagrams.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::thread;
 
 use turnbuckle_net::{
     Arena, HEADROOM, ListenerOptions, Outbox, SendReport, Transmit, UdpListener, send_to,
@@ -156,6 +158,61 @@ fn answers_leave_from_the_address_the_request_came_to() {
         send_to(fd, b"direct", received.source, received.destination, 0).unwrap();
         assert_eq!(next_text(&client), ("direct".to_owned(), asked));
     }
+}
+
+#[test]
+fn ipv6_answers_leave_from_the_address_the_request_came_to() {
+    let network = [
+        "ip link set lo up",
+        "ip address add 2001:db8::1/128 dev lo nodad",
+        "ip address add 2001:db8::2/128 dev lo nodad",
+    ];
+    in_own_network(&network, || {
+        // The kernel gives each new address its local route a moment later.
+        let has_local_route =
+            |line: &str| line.starts_with("20010db8") && line.contains(" 80200001 ");
+        let routes = || fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
+        while routes()
+            .lines()
+            .filter(|line| has_local_route(line))
+            .count()
+            < 2
+        {
+            thread::yield_now();
+        }
+        let listener = listener("::");
+        let client = peer("2001:db8::1");
+        for asked in ["2001:db8::2", "2001:db8::1"] {
+            let asked = SocketAddr::new(asked.parse().unwrap(), listener.local_address().port());
+            client.send_to(b"question", asked).unwrap();
+            let received = receive_exactly(&listener, &mut Arena::new(1, 64), 1)[0];
+            assert_eq!(received.destination, Some(asked.ip()));
+            let fd = listener.as_fd();
+            send_to(fd, b"x", received.source, received.destination, 0xb8).unwrap();
+            assert_eq!(next_text(&client).1, asked);
+        }
+    });
+}
+
+#[test]
+fn long_datagrams_are_fragmented_unless_df_is_set() {
+    in_own_network(&["ip link set lo mtu 1500 up"], || {
+        for address in ["127.0.0.1", "::1"] {
+            let relay = relay_socket(address);
+            let receiver = relay_socket(address);
+            let send = || {
+                let to = receiver.local_address();
+                send_to(relay.as_fd(), &[1; 2000], to, None, 0)
+            };
+            send().unwrap();
+            let received = receive_one(&receiver, &mut Arena::new(1, 2048));
+            assert_eq!((received.len, received.truncated), (2000, false));
+            relay.set_dont_fragment(true).unwrap();
+            assert_eq!(send().unwrap_err().raw_os_error(), Some(libc::EMSGSIZE));
+            relay.set_dont_fragment(false).unwrap();
+            send().unwrap();
+        }
+    });
 }
 
 #[test]
