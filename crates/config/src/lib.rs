@@ -21,6 +21,7 @@
 pub mod keys;
 
 mod apply;
+mod certificate;
 mod check;
 mod diagnostic;
 mod differences;
@@ -34,6 +35,7 @@ mod turnserver_conf;
 mod user;
 mod value;
 
+pub use certificate::CertificateFiles;
 pub use diagnostic::{Diagnostic, Severity};
 pub use peer::{Origin, PeerRule, PeerRules};
 pub use secret::Secret;

@@ -1,12 +1,15 @@
 //! What an operator asked for, whatever file it was written in. Owns the defaults; reads no file and decides nothing
 //! about sockets, clocks or credentials that were made up.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use crate::certificate::CertificateFiles;
 use crate::peer::PeerRules;
 use crate::secret::Secret;
 use crate::user::User;
@@ -19,8 +22,14 @@ use crate::user::User;
 pub struct Settings {
     /// Port of the plain UDP and TCP listeners (`listening-port`). Default 3478.
     pub listening_port: u16,
+    /// Port of the TLS listeners, and of DTLS where that is on (`tls-listening-port`). Default 5349; may be the same as
+    /// `listening_port`.
+    pub tls_listening_port: u16,
     /// Addresses listened on (`listening-ip`, repeatable). Default empty: every address of the host.
     pub listening_ips: Vec<IpAddr>,
+    /// Further plain listeners besides `listening_ips` and `listening_port`, for each transport that is on
+    /// (`aux-server`, repeatable). No two are the same; no port is 0. Default empty.
+    pub aux_servers: Vec<SocketAddr>,
     /// Local addresses of relay sockets (`relay-ip`, repeatable). Default empty: the server chooses.
     pub relay_ips: Vec<IpAddr>,
     /// Addresses told to clients in place of the local ones (`external-ip`, repeatable). Default empty.
@@ -46,14 +55,38 @@ pub struct Settings {
     pub total_quota: Option<NonZeroU32>,
     /// Which peers are opened and refused besides the built-in ranges (`allowed-peer-ip`, `denied-peer-ip`).
     pub peers: PeerRules,
-    /// UDP clients are served (cleared by `no-udp`). Default true.
+    /// Plain UDP clients are served (cleared by `no-udp`). Default true. With none of `udp`, `tcp`, `dtls` and
+    /// [`Settings::serves_tls`] a file is refused.
     pub udp: bool,
-    /// TCP clients are wanted (cleared by `no-tcp`). Default true.
+    /// Plain TCP clients are served (cleared by `no-tcp`). Default true.
     pub tcp: bool,
-    /// TLS clients are wanted (cleared by `no-tls`), once there is a certificate. Default true.
+    /// TLS clients are wanted (cleared by `no-tls`). Default true, which has an effect once there is a certificate: see
+    /// [`Settings::serves_tls`].
     pub tls: bool,
-    /// DTLS clients are wanted (`dtls`). Default false.
+    /// DTLS clients are served (`dtls`), for which there is a certificate. Default false.
     pub dtls: bool,
+    /// Certificates of TLS and DTLS (`cert` and `pkey` in pairs, repeatable), the first being the one for clients that
+    /// name no server (SNI, RFC 6066 §3) or one that no certificate is for. Default empty. The files are not read here.
+    pub certificates: Vec<CertificateFiles>,
+    /// TLS 1.2 is offered besides TLS 1.3 (cleared by `no-tlsv1_2`). Default true.
+    pub tls12: bool,
+    /// Cipher suites of TLS in the words of OpenSSL, as written (`cipher-list`). Default none: all that are offered.
+    pub cipher_list: Option<String>,
+    /// Port of a TCP listener, for plain TURN and TLS, on which each connection begins with a PROXY header
+    /// (`tcp-proxy-port`). Default none. `proxy_trusted` is not empty where this is given.
+    pub tcp_proxy_port: Option<u16>,
+    /// The same once more on a port of its own, where a proxy has one for TLS (`tls-proxy-port`). Default none.
+    pub tls_proxy_port: Option<u16>,
+    /// Proxies whose header is believed (`proxy-trusted`, repeatable); no other may connect to the two ports above.
+    /// Default empty.
+    pub proxy_trusted: Vec<IpNet>,
+    /// Connections of TCP and TLS clients held at a time (`max-connections`). Default 10000; never 0.
+    pub connections_max: usize,
+    /// Connections from one address, for IPv6 from one /64, that have no allocation (`max-pending-connections`). Default
+    /// 128; never 0.
+    pub pending_connections_max: usize,
+    /// Time a connection may go without an allocation (`max-allocate-timeout`, seconds). Default 60 s; never 0.
+    pub max_allocate_timeout: Duration,
     /// TCP allocations of RFC 6062 are wanted: only `no-tcp-relay=0` spells that out. Default false.
     pub tcp_relay: bool,
     /// Age at which a nonce is answered with 438 (`stale-nonce`, seconds). Default 600 s; `None` (0) is never.
@@ -96,11 +129,20 @@ pub struct Settings {
     pub differences: Vec<Difference>,
 }
 
+impl Settings {
+    /// Whether TLS clients are served: they are wanted and there is a certificate to serve them with.
+    pub fn serves_tls(&self) -> bool {
+        self.tls && !self.certificates.is_empty()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             listening_port: DEFAULT_LISTENING_PORT,
+            tls_listening_port: DEFAULT_TLS_LISTENING_PORT,
             listening_ips: Vec::new(),
+            aux_servers: Vec::new(),
             relay_ips: Vec::new(),
             external_ips: Vec::new(),
             relay_ports: DEFAULT_RELAY_PORTS,
@@ -117,6 +159,15 @@ impl Default for Settings {
             tcp: true,
             tls: true,
             dtls: false,
+            certificates: Vec::new(),
+            tls12: true,
+            cipher_list: None,
+            tcp_proxy_port: None,
+            tls_proxy_port: None,
+            proxy_trusted: Vec::new(),
+            connections_max: DEFAULT_CONNECTIONS_MAX,
+            pending_connections_max: DEFAULT_PENDING_CONNECTIONS_MAX,
+            max_allocate_timeout: DEFAULT_MAX_ALLOCATE_TIMEOUT,
             tcp_relay: false,
             nonce_lifetime: Some(DEFAULT_NONCE_LIFETIME),
             max_allocate_lifetime: Duration::from_secs(3600),
@@ -240,6 +291,10 @@ pub struct Difference {
 }
 
 const DEFAULT_LISTENING_PORT: u16 = 3478;
+const DEFAULT_TLS_LISTENING_PORT: u16 = 5349;
+const DEFAULT_CONNECTIONS_MAX: usize = 10_000;
+const DEFAULT_PENDING_CONNECTIONS_MAX: usize = 128;
+const DEFAULT_MAX_ALLOCATE_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_RELAY_PORTS: RangeInclusive<u16> = 49152..=65535;
 const DEFAULT_USER_QUOTA: Option<NonZeroU32> = NonZeroU32::new(12);
 const DEFAULT_TOTAL_QUOTA: Option<NonZeroU32> = NonZeroU32::new(1200);
