@@ -19,6 +19,8 @@ mod settings_file;
 mod shard;
 mod sockets;
 mod start_block;
+#[allow(dead_code, unused_imports, reason = "for the stream hosts")]
+mod tls;
 
 fn main() -> ExitCode {
     let args = cli::Args::parse();

@@ -1,0 +1,57 @@
+//! What the server needs for TLS clients: certificates that are chosen by name and swap themselves, the parameters of
+//! the handshake, and words for what goes wrong in one.
+//!
+//! Owns no socket and no connection: a stream host asks [`TlsService::server_config`] with each ClientHello, for
+//! instance behind `tokio_rustls::LazyConfigAcceptor`, and logs what [`explain`] makes of a failure.
+
+mod access;
+mod alert;
+mod certificate;
+mod chain;
+mod cipher_list;
+mod finding;
+mod key;
+mod pair;
+mod pem;
+mod resolver;
+mod service;
+mod stamp;
+mod watch;
+
+use std::path::PathBuf;
+
+use turnbuckle_config::Secret;
+
+pub(crate) use alert::{Failure, explain, not_tls};
+pub(crate) use finding::{Finding, Severity};
+pub(crate) use service::{Expiry, TlsService};
+pub(crate) use watch::Watch;
+
+/// Where one certificate and its key are.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateFiles {
+    /// PEM: the certificate, then the intermediate certificates up to the root.
+    pub(crate) cert: PathBuf,
+    /// PEM: PKCS#8 (also encrypted), PKCS#1 or SEC1. May be the same file.
+    pub(crate) key: PathBuf,
+    /// Opens an encrypted key; unused for any other.
+    pub(crate) password: Option<Secret>,
+}
+
+/// What is offered in a handshake.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsOptions {
+    /// TLS 1.2 is offered beside 1.3. Default true.
+    pub(crate) tls12: bool,
+    /// Cipher suites as OpenSSL writes them; `None` for all that are offered, the strongest first.
+    pub(crate) cipher_list: Option<String>,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            tls12: true,
+            cipher_list: None,
+        }
+    }
+}
