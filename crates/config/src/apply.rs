@@ -4,11 +4,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+
 use crate::diagnostic::Severity;
 use crate::draft::{Draft, PlaceOrigin};
 use crate::fault::Fault;
 use crate::keys;
-use crate::peer::{Origin, PeerRule, is_every_mapped_address};
+use crate::peer::{self, Origin, PeerRule, is_every_mapped_address};
 use crate::secret::Secret;
 use crate::settings::{ExternalIp, LogLevel};
 use crate::user::{User, UserCredential};
@@ -141,6 +143,73 @@ pub(crate) fn endpoint(_: &mut Draft, text: &str) -> Result<(), Fault> {
         Fault::new(format!("`{text}` is not an address with a port"))
             .help("write `192.0.2.1:3478` or `[2001:db8::1]:3478`"),
     )
+}
+
+pub(crate) fn aux_server(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    // The table holds the key that this function is named in.
+    let key = keys::find("aux-server").ok_or_else(|| Fault::new("unknown key"))?;
+    let Ok(listener) = text.parse::<SocketAddr>() else {
+        let fault = Fault::new(format!("`{text}` is not an address with a port"));
+        let plain = text.trim_start_matches('[').trim_end_matches(']');
+        return Err(match plain.parse::<IpAddr>() {
+            Ok(address) => fault.help(format!(
+                "add the port: `{}`",
+                SocketAddr::new(address, EXAMPLE_AUX_PORT)
+            )),
+            Err(_) => fault.help(
+                "write `192.0.2.1:443` or `[2001:db8::1]:443`; `0.0.0.0:443` is every IPv4 address of the host",
+            ),
+        });
+    };
+    value::address(key, &listener.ip().to_string())?;
+    if listener.port() == 0 {
+        return Err(
+            Fault::new(format!("`{text}` has no port")).help("write a port from 1 to 65535")
+        );
+    }
+    if draft.settings.aux_servers.contains(&listener) {
+        draft.report(
+            Severity::Note,
+            format!("`{listener}` is listened on already"),
+            "",
+        );
+    } else {
+        draft.settings.aux_servers.push(listener);
+    }
+    Ok(())
+}
+
+pub(crate) fn proxy_trusted(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let net = if text.contains('/') {
+        peer::network(text)?
+    } else {
+        text.parse::<IpAddr>().map(IpNet::from).map_err(|_| {
+            Fault::new(format!("`{text}` is not an address or an address range")).help(
+                "write an address or `address/prefix`, such as `192.0.2.1` or `10.0.0.0/8`; names are not looked up",
+            )
+        })?
+    };
+    if peer::spelled_as_ipv6(net.network()) {
+        let prefix = net.prefix_len().saturating_sub(MAPPED_PREFIX_BITS);
+        let address = net.network().to_canonical();
+        return Err(
+            Fault::new(format!("`{text}` has IPv4 addresses spelled as IPv6"))
+                .help(format!("write `{address}/{prefix}`")),
+        );
+    }
+    if net.prefix_len() == 0 {
+        draft.report(
+            Severity::Warning,
+            format!("`{text}` lets anyone connect and claim any address"),
+            "name the proxies alone",
+        );
+    }
+    if draft.settings.proxy_trusted.contains(&net) {
+        draft.report(Severity::Note, format!("`{text}` is trusted already"), "");
+    } else {
+        draft.settings.proxy_trusted.push(net);
+    }
+    Ok(())
 }
 
 pub(crate) fn no_tcp_relay(draft: &mut Draft, on: bool) {
@@ -322,6 +391,9 @@ pub(crate) fn pidfile(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+const EXAMPLE_AUX_PORT: u16 = 443;
+/// RFC 4291 §2.5.5.2.
+const MAPPED_PREFIX_BITS: u8 = 96;
 /// RFC 8489 §14.9: fewer than 128 characters.
 const REALM_MAX_CHARS: usize = 127;
 const SHORT_SECRET_BYTES: usize = 16;

@@ -1,5 +1,7 @@
 //! Rules that span several keys, once all are known. Owns the last steps from a draft to settings; reads no text.
 
+mod listeners;
+
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 
@@ -13,6 +15,7 @@ use crate::user::UserCredential;
 
 /// Fills in what follows from several keys, and reports where they contradict each other.
 pub(crate) fn finish(draft: &mut Draft) {
+    listeners::check(draft);
     ports(draft);
     addresses(draft);
     authentication(draft);
@@ -60,14 +63,20 @@ fn ports(draft: &mut Draft) {
         return;
     }
     draft.settings.relay_ports = first..=last;
-    let listening = draft.settings.listening_port;
-    if (first..=last).contains(&listening) {
-        draft.report_at(
-            &place,
-            Severity::Warning,
-            format!("the relay ports {first} to {last} include the listening port {listening}"),
-            "choose relay ports that leave it out",
-        );
+    for (name, port) in udp_ports(draft) {
+        if (first..=last).contains(&port) {
+            let place = if place == Place::default() {
+                draft.place_of(name)
+            } else {
+                place.clone()
+            };
+            draft.report_at(
+                &place,
+                Severity::Warning,
+                format!("the relay ports {first} to {last} include {port}, the port of `{name}`"),
+                "choose relay ports that leave it out",
+            );
+        }
     }
     let count = u32::from(last - first) + 1;
     if let Some(quota) = draft
@@ -92,6 +101,22 @@ fn ports(draft: &mut Draft) {
             "open more ports, or set `total-quota` to what the ports allow; beyond them clients get 508",
         );
     }
+}
+
+/// The ports that UDP clients are served on, with the key each comes from.
+fn udp_ports(draft: &Draft) -> Vec<(&'static str, u16)> {
+    let settings = &draft.settings;
+    let mut ports = Vec::new();
+    if settings.udp {
+        ports.push(("listening-port", settings.listening_port));
+        let aux_servers = settings.aux_servers.iter();
+        ports.extend(aux_servers.map(|listener| ("aux-server", listener.port())));
+    }
+    if settings.dtls {
+        ports.push(("tls-listening-port", settings.tls_listening_port));
+    }
+    ports.dedup();
+    ports
 }
 
 fn addresses(draft: &mut Draft) {
@@ -228,15 +253,6 @@ fn realm(draft: &mut Draft) {
 }
 
 fn service(draft: &mut Draft) {
-    if !draft.settings.udp {
-        let place = draft.place_of("no-udp");
-        draft.report_at(
-            &place,
-            Severity::Error,
-            "`no-udp` leaves no listener: clients are served over UDP only, TCP and TLS are not built yet",
-            "remove `no-udp`",
-        );
-    }
     if draft.settings.stun_only && !draft.settings.stun {
         let place = draft.place_of("no-stun");
         draft.report_at(

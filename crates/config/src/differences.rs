@@ -37,6 +37,27 @@ pub(crate) fn differences(draft: &Draft) -> Vec<Difference> {
             None,
         );
     }
+    if settings.certificates.len() > 1 {
+        add(
+            "each `cert` is used with its `pkey`, and the name that a client asks for chooses; coturn has the last pair alone"
+                .to_owned(),
+            line_of("cert"),
+        );
+    }
+    for name in ["tcp-proxy-port", "tls-proxy-port"] {
+        if draft.is_given(name) {
+            add(
+                format!(
+                    "on `{name}` none but `proxy-trusted` may connect, and TLS is served as well; {}",
+                    match name {
+                        "tcp-proxy-port" => "coturn lets anyone in, without TLS",
+                        _ => "coturn has no such key",
+                    }
+                ),
+                line_of(name),
+            );
+        }
+    }
     if let Some(external) = settings
         .external_ips
         .iter()
@@ -60,6 +81,15 @@ pub(crate) fn differences(draft: &Draft) -> Vec<Difference> {
         add(
             "the server holds at most 1200 allocations; coturn sets no limit (`total-quota=0`)"
                 .to_owned(),
+            None,
+        );
+    }
+    if !draft.is_given("max-connections") && (settings.tcp || settings.serves_tls()) {
+        add(
+            format!(
+                "the server holds at most {} connections; coturn sets no limit (`max-connections`)",
+                settings.connections_max
+            ),
             None,
         );
     }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fault::Fault;
 use crate::keys::Key;
+use crate::secret::Secret;
 use crate::settings::{LogLevel, Settings};
 
 /// Settings being read, with what only makes sense once every key is known.
@@ -20,6 +21,11 @@ pub(crate) struct Draft {
     pub(crate) given: Vec<Given>,
     pub(crate) min_port: Option<u16>,
     pub(crate) max_port: Option<u16>,
+    /// Files of `cert`, in order.
+    pub(crate) certs: Vec<(PathBuf, Place)>,
+    /// Files of `pkey`, in order.
+    pub(crate) keys: Vec<(PathBuf, Place)>,
+    pub(crate) key_password: Option<Secret>,
     pub(crate) long_term: bool,
     pub(crate) secret: bool,
     pub(crate) keep_family: bool,
@@ -111,6 +117,14 @@ impl Draft {
     /// Whether a key was given.
     pub(crate) fn is_given(&self, name: &str) -> bool {
         self.last_given(name).is_some()
+    }
+
+    /// How many times a key was given, readable or not.
+    pub(crate) fn times_given(&self, name: &str) -> usize {
+        self.given
+            .iter()
+            .filter(|given| given.key.name == name)
+            .count()
     }
 
     /// Whether any key was given in a file.

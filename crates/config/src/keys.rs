@@ -1,4 +1,4 @@
-//! The table of every key that coturn has or ever had: what it takes, what becomes of it here, and its one line of help.
+//! The table of every key that coturn has or ever had, and of Turnbuckle's own: what it takes, what becomes of it here, and its one line of help.
 //! Parsing, help and the reference file follow the table; adding a key is adding a row.
 //!
 //! Must not read lines or hold values: a row names the function that puts a value into the draft.
@@ -44,6 +44,8 @@ pub struct Key {
     pub repeats: bool,
     /// The value must never be shown.
     pub secret: bool,
+    /// The key is Turnbuckle's own; coturn warns of it and goes on.
+    pub own: bool,
     pub(crate) value: Value,
 }
 
@@ -84,14 +86,20 @@ impl Key {
         match (self.placeholder(), self.unit()) {
             ("ADDRESS", _) => "192.0.2.1",
             ("PUBLIC[/PRIVATE]", _) => "203.0.113.7",
-            ("ADDRESS:PORT" | "ADDRESS[:PORT]", _) => "192.0.2.1:3478",
+            ("ADDRESS:PORT", _) => "192.0.2.1:443",
+            ("ADDRESS[:PORT]", _) => "192.0.2.1:3478",
+            ("ADDRESS[/PREFIX]", _) => "192.0.2.1",
             ("RANGE", _) => "192.168.7.0-192.168.7.255",
+            ("PORT", _) if self.name == "tls-proxy-port" => "5351",
             ("PORT", _) => "3481",
             ("NUMBER", "bytes") => "2097152",
             ("NUMBER", _) => "2",
             ("REALM", _) => "example.org",
             ("NAME:PASSWORD", _) => concat!("alice:", example_secret!()),
-            ("SECRET", _) => example_secret!(),
+            ("SECRET" | "PASSWORD", _) => example_secret!(),
+            ("CIPHERS", _) => "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384",
+            ("FILE", _) if self.name == "cert" => "/etc/turnbuckle/fullchain.pem",
+            ("FILE", _) if self.name == "pkey" => "/etc/turnbuckle/privkey.pem",
             ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
             _ => "example",
         }
@@ -112,6 +120,7 @@ impl Key {
             help,
             repeats: false,
             secret: false,
+            own: false,
             value,
         }
     }
@@ -128,6 +137,11 @@ impl Key {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 }

@@ -83,25 +83,13 @@ pub struct Origin {
     pub line: Option<u32>,
 }
 
-fn spelled_as_ipv6(address: IpAddr) -> bool {
+pub(crate) fn spelled_as_ipv6(address: IpAddr) -> bool {
     address.to_canonical() != address
 }
 
 fn range(text: &str) -> Result<(IpAddr, IpAddr), Fault> {
     if text.contains('/') {
-        let net: IpNet = text.parse().map_err(|_| {
-            Fault::new(format!("`{text}` is not an address range"))
-                .help("write an address and a prefix length, such as `10.0.0.0/8` or `fc00::/7`")
-        })?;
-        if net.addr() != net.network() {
-            return Err(
-                Fault::new(format!("`{text}` has address bits behind the prefix")).help(format!(
-                    "write `{}` for the whole range or `{}` for the one address",
-                    net.trunc(),
-                    net.addr()
-                )),
-            );
-        }
+        let net = network(text)?;
         return Ok((net.network(), net.broadcast()));
     }
     let Some((first, last)) = text.split_once('-') else {
@@ -120,6 +108,24 @@ fn range(text: &str) -> Result<(IpAddr, IpAddr), Fault> {
             .help(format!("write `{last}-{first}`")));
     }
     Ok((first, last))
+}
+
+/// Reads `address/prefix`.
+pub(crate) fn network(text: &str) -> Result<IpNet, Fault> {
+    let net: IpNet = text.parse().map_err(|_| {
+        Fault::new(format!("`{text}` is not an address range"))
+            .help("write an address and a prefix length, such as `10.0.0.0/8` or `fc00::/7`")
+    })?;
+    if net.addr() != net.network() {
+        return Err(
+            Fault::new(format!("`{text}` has address bits behind the prefix")).help(format!(
+                "write `{}` for the whole range or `{}` for the one address",
+                net.trunc(),
+                net.addr()
+            )),
+        );
+    }
+    Ok(net)
 }
 
 fn address(text: &str, rule: &str) -> Result<IpAddr, Fault> {

@@ -1,4 +1,4 @@
-//! Every key that coturn has or ever had, fed alone.
+//! Every key that coturn has or ever had, and Turnbuckle's own, fed alone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,9 +10,22 @@ use turnbuckle_config::{Outcome, Override, Settings, Severity, turnserver_conf};
 fn table_holds_every_key_once() {
     let historic = keys::sections().last().unwrap().1.len();
     assert_eq!(historic, 23);
-    assert_eq!(keys::all().count() - historic, 143);
+    let own: Vec<_> = keys::all()
+        .filter(|key| key.own)
+        .map(|key| key.name)
+        .collect();
+    assert_eq!(
+        own,
+        [
+            "tls-proxy-port",
+            "proxy-trusted",
+            "max-connections",
+            "max-pending-connections"
+        ]
+    );
+    assert_eq!(keys::all().count() - historic - own.len(), 143);
     let names: BTreeSet<_> = keys::all().map(|key| key.name).collect();
-    assert_eq!(names.len(), 166);
+    assert_eq!(names.len(), 166 + own.len());
     let letters: Vec<_> = keys::all().filter_map(|key| key.short).collect();
     assert_eq!(letters.iter().collect::<BTreeSet<_>>().len(), letters.len());
     for letter in "opqQfSLEXmruavVlKA".chars() {
@@ -62,7 +75,7 @@ fn every_key_alone_gets_its_verdict() {
         let refused = matches!(key.support, Support::Refused { .. });
         assert_eq!(
             outcome.settings.is_none(),
-            refused || LEAVES_NOTHING.contains(&key.name),
+            refused || needed_by(key).is_some(),
             "{case}"
         );
     }
@@ -98,18 +111,27 @@ fn every_key_is_known_to_the_command_line() {
 
 #[test]
 fn every_key_that_is_built_changes_the_settings() {
-    for key in keys::all()
-        .filter(|key| key.support == Support::Built && !LEAVES_NOTHING.contains(&key.name))
-    {
-        let changed = Settings {
-            differences: Vec::new(),
-            ..read(&line(key)).settings.unwrap()
+    let settings = |source: &str| Settings {
+        differences: Vec::new(),
+        ..read(source).settings.unwrap()
+    };
+    for key in keys::all().filter(|key| key.support == Support::Built) {
+        let (without, with) = match (key.name, needed_by(key)) {
+            // It is that of a key.
+            ("pkey-pwd", _) => (PAIR.to_owned(), PAIR.to_owned() + &line(key)),
+            // One without the other is an error.
+            ("cert" | "pkey", _) => (String::new(), PAIR.to_owned()),
+            (_, needed) => {
+                let needed = needed.unwrap_or_default();
+                (needed.to_owned(), needed.to_owned() + &line(key))
+            }
         };
-        // It bounds what `verbose` asks for.
-        if key.name == "log-min-level" {
-            assert_eq!(changed, Settings::default());
-        } else {
-            assert_ne!(changed, Settings::default(), "{}", key.name);
+        match key.name {
+            // It bounds what `verbose` asks for.
+            "log-min-level" => assert_eq!(settings(&with), settings(&without)),
+            // Accounts alone ask for it just as much.
+            "lt-cred-mech" => assert_eq!(settings(&with), settings(&without)),
+            name => assert_ne!(settings(&with), settings(&without), "{name}"),
         }
     }
 }
@@ -178,7 +200,26 @@ fn values_that_cannot_be_read_are_errors_with_help() {
                 "224.0.0.1",
             ],
             "WORD" => &["banana"],
-            "ADDRESS:PORT" | "ADDRESS[:PORT]" => &["example.org", "192.0.2.1:99999"],
+            "ADDRESS:PORT" => &[
+                "example.org:443",
+                "192.0.2.1",
+                "[2001:db8::1]",
+                "192.0.2.1:0",
+                "192.0.2.1:99999",
+                "224.0.0.1:443",
+                "[::ffff:192.0.2.1]:443",
+                ":443",
+            ],
+            "ADDRESS[:PORT]" => &["example.org", "192.0.2.1:99999"],
+            "ADDRESS[/PREFIX]" => &[
+                "proxy.example.org",
+                "10.0.0.0/33",
+                "10.0.0.1/8",
+                "10.0.0.1-10.0.0.9",
+                "::ffff:10.0.0.0/104",
+                "::ffff:10.0.0.1",
+                "10.0.0.1:443",
+            ],
             "PUBLIC[/PRIVATE]" => &[
                 "example.org",
                 "0.0.0.0",
@@ -239,7 +280,8 @@ fn line(key: &Key) -> String {
         ("no-tcp-relay" | "unauthorized-ratelimit", _) => "0",
         (_, "") => return key.name.to_owned(),
         ("rest-api-separator", _) => "!",
-        ("min-port" | "tls-listening-port", _) => "50000",
+        ("min-port", _) => "50000",
+        ("pkey-pwd", _) => "open sesame",
         ("max-port", _) => "60000",
         ("allocation-default-address-family", _) => "keep",
         ("log-min-level", _) => "trace",
@@ -279,7 +321,18 @@ fn rendered(outcome: &Outcome, source: &str) -> String {
         .collect()
 }
 
-/// Built keys that, alone, ask for something that cannot be served.
-const LEAVES_NOTHING: [&str; 2] = ["lt-cred-mech", "no-udp"];
+/// What has to be given besides a key that is an error alone.
+fn needed_by(key: &Key) -> Option<&'static str> {
+    match key.name {
+        "lt-cred-mech" => Some("realm=a\nuser=a:b\n"),
+        "cert" => Some("pkey=/key.pem\n"),
+        "pkey" => Some("cert=/cert.pem\n"),
+        "dtls" => Some(PAIR),
+        "tcp-proxy-port" | "tls-proxy-port" => Some("proxy-trusted=192.0.2.1\n"),
+        _ => None,
+    }
+}
+
+const PAIR: &str = "cert=/cert.pem\npkey=/key.pem\n";
 const LONG: &str = "128-characters-128-characters-128-characters-128-characters-128-characters-128-characters-128-\
                     characters-128-characters-128-char";

@@ -57,6 +57,12 @@ fn reference_with_every_line_uncommented_is_read() {
         users: settings.users.clone(),
         auth_asked: AuthAsked::Both,
         peers: settings.peers.clone(),
+        aux_servers: settings.aux_servers.clone(),
+        certificates: settings.certificates.clone(),
+        cipher_list: settings.cipher_list.clone(),
+        tcp_proxy_port: settings.tcp_proxy_port,
+        tls_proxy_port: settings.tls_proxy_port,
+        proxy_trusted: settings.proxy_trusted.clone(),
         shards: settings.shards,
         socket_buffer: settings.socket_buffer,
         pidfile: settings.pidfile.clone(),
@@ -64,7 +70,8 @@ fn reference_with_every_line_uncommented_is_read() {
         ..defaults
     };
     assert_eq!(settings, expected);
-    assert!(!settings.peers.allow_loopback);
+    assert!(!settings.peers.allow_loopback && settings.serves_tls() && !settings.dtls);
+    assert_eq!(settings.aux_servers.len(), 1);
     // The examples of `allowed-peer-ip` and `denied-peer-ip` are read as rules.
     assert_eq!(
         (settings.peers.allowed.len(), settings.peers.denied.len()),
@@ -82,7 +89,9 @@ fn minimal_file_starts_as_it_is() {
     );
     let outcome = read(&uncommented(&text));
     assert_eq!(outcome.diagnostics, []);
-    assert_eq!(outcome.settings.unwrap().secrets.len(), 1);
+    let settings = outcome.settings.unwrap();
+    assert_eq!(settings.secrets.len(), 1);
+    assert!(settings.serves_tls());
 }
 
 #[test]
@@ -90,10 +99,12 @@ fn matrix_file_starts_once_its_secret_is_replaced() {
     let text = source("matrix.conf");
     assert_eq!(read(&text).settings, None);
     let text = text.replace(EXAMPLE_SECRET, RANDOM_TEXT);
-    for text in [uncommented(&text), text] {
+    for (text, tls) in [(uncommented(&text), true), (text, false)] {
         let outcome = read(&text);
         assert_eq!(outcome.diagnostics, []);
-        assert_eq!(outcome.settings.unwrap().secrets[0].expose(), RANDOM_TEXT);
+        let settings = outcome.settings.unwrap();
+        assert_eq!(settings.secrets[0].expose(), RANDOM_TEXT);
+        assert_eq!(settings.serves_tls(), tls);
     }
 }
 
@@ -156,6 +167,9 @@ fn properties(key: &Key) -> Option<String> {
     if let Some(letter) = key.short {
         parts.push(format!("short form -{letter}"));
     }
+    if key.own {
+        parts.push("Turnbuckle's own key, unknown to coturn".to_owned());
+    }
     (!parts.is_empty()).then(|| format!("({})", parts.join("; ")))
 }
 
@@ -202,7 +216,7 @@ const HEADER: &str = "\
 # is in force: take away the # before a key to change it. Keys of coturn that are not listed are read as well; what
 # becomes of them is said at start, and `turnbuckle --check -c FILE` says it without starting.
 #
-# Clients are served over UDP. TCP, TLS and DTLS are not built yet, whatever no-tcp and no-tls say.
+# Clients are served over UDP and TCP, over TLS as soon as there are cert and pkey, and over DTLS with the key dtls.
 #
 # A line holds one key, then a blank or =, then the value. A key that is on or off takes 1 or 0, and alone means 1.
 # A comment has a line of its own. Values may stand in double quotes, and have to if they hold a blank and #.

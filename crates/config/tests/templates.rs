@@ -14,6 +14,11 @@ fn synapse() {
     assert_eq!(settings.external_ips.len(), 2);
     assert_eq!(settings.peers.denied.len(), 21);
     assert_eq!(settings.peers.allowed.len(), 1);
+    assert!(settings.serves_tls() && settings.tls12);
+    assert_eq!(
+        settings.certificates[0].key,
+        Path::new("/etc/letsencrypt/live/turn.example.org/privkey.pem")
+    );
     assert_snapshot!(report);
 }
 
@@ -32,7 +37,8 @@ fn jitsi() {
     let (settings, report) = read("jitsi.conf");
     assert_eq!(settings.listening_port, 4446);
     assert_eq!(settings.default_family, DefaultFamily::Keep);
-    assert!(!settings.tcp && settings.tls);
+    assert!(!settings.tcp && settings.serves_tls());
+    assert_eq!(settings.tls_listening_port, 4445);
     assert_snapshot!(report);
 }
 
@@ -55,7 +61,7 @@ fn matrix_docker_ansible() {
     let (settings, report) = read("matrix-docker-ansible.conf");
     assert_eq!(settings.relay_ports, 49152..=49172);
     assert_eq!(settings.log.target, LogTarget::Stdout);
-    assert!(!settings.tls && !settings.dtls);
+    assert!(settings.tcp && !settings.tls && !settings.dtls);
     assert_snapshot!(report);
 }
 
@@ -63,6 +69,7 @@ fn matrix_docker_ansible() {
 fn nixos() {
     let (settings, report) = read("nixos.conf");
     assert!(settings.secure_stun && settings.udp && !settings.anonymous);
+    assert!(!settings.tcp && settings.serves_tls() && !settings.dtls);
     assert_eq!(settings.log.target, LogTarget::Syslog);
     assert!(!settings.log.stdout_copy);
     assert_snapshot!(report);

@@ -346,6 +346,10 @@ fn what_may_authenticate() {
 #[test]
 fn service_that_is_not_there() {
     assert_snapshot!("no_listener", failed("no-udp\nno-tcp\n"));
+    assert_snapshot!(
+        "no_listener_with_certificate",
+        failed("no-udp\nno-tcp\nno-tls\ncert=/c\npkey=/k\n")
+    );
     assert_snapshot!("nothing_served", failed("stun-only\nno-stun\n"));
     assert_snapshot!(
         "refused_keys",
@@ -467,7 +471,8 @@ fn differences_from_coturn() {
     assert_eq!(
         list(
             "static-auth-secret=0123456789abcdef\nuser-quota=12\ntotal-quota=1200\nno-tcp-relay\n\
-             denied-peer-ip=0.0.0.0-255.255.255.255\ndenied-peer-ip=::/0\nlog-file=stdout\nunauthorized-ratelimit\n"
+             denied-peer-ip=0.0.0.0-255.255.255.255\ndenied-peer-ip=::/0\nlog-file=stdout\nunauthorized-ratelimit\n\
+             max-connections=500\n"
         ),
         ""
     );

@@ -22,8 +22,8 @@ pub(super) const KEYS: &[Key] = &[
     .short('p'),
     Key::new(
         "tls-listening-port",
-        port(unused),
-        Support::Later("TLS clients are not served"),
+        port(|draft, port| draft.settings.tls_listening_port = port as u16),
+        Support::Built,
         "5349",
         "Port of the TLS and DTLS listeners",
     ),
@@ -43,11 +43,28 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "tcp-proxy-port",
-        port(unused),
-        Support::Later("connections from a proxy are not served"),
+        port(|draft, port| draft.settings.tcp_proxy_port = Some(port as u16)),
+        Support::Built,
         "",
-        "TCP port that expects the PROXY protocol",
+        "TCP port, for plain TURN and TLS, on which connections begin with a PROXY header; needs proxy-trusted",
     ),
+    Key::new(
+        "tls-proxy-port",
+        port(|draft, port| draft.settings.tls_proxy_port = Some(port as u16)),
+        Support::Built,
+        "",
+        "The same on a second port, for a proxy that passes TLS on by a port of its own",
+    )
+    .own(),
+    Key::new(
+        "proxy-trusted",
+        Value::Syntax("ADDRESS[/PREFIX]", apply::proxy_trusted),
+        Support::Built,
+        "",
+        "Proxy that may connect to tcp-proxy-port and tls-proxy-port, and whose header is believed",
+    )
+    .repeats()
+    .own(),
     Key::new(
         "listening-ip",
         Value::Address(apply::listening_ip),
@@ -59,10 +76,10 @@ pub(super) const KEYS: &[Key] = &[
     .repeats(),
     Key::new(
         "aux-server",
-        Value::Syntax("ADDRESS:PORT", apply::endpoint),
-        Support::Later("the further listener is not opened"),
+        Value::Syntax("ADDRESS:PORT", apply::aux_server),
+        Support::Built,
         "",
-        "Further plain listener",
+        "Further plain listener, for UDP and TCP as far as they are on",
     )
     .repeats(),
     Key::new(
@@ -77,28 +94,28 @@ pub(super) const KEYS: &[Key] = &[
         Value::Flag(|draft, on| draft.settings.udp = !on),
         Support::Built,
         "0",
-        "UDP clients are not served",
+        "Plain UDP clients are not served",
     ),
     Key::new(
         "no-tcp",
         Value::Flag(|draft, on| draft.settings.tcp = !on),
         Support::Built,
         "0",
-        "TCP clients are not served",
+        "Plain TCP clients are not served",
     ),
     Key::new(
         "no-tls",
         Value::Flag(|draft, on| draft.settings.tls = !on),
         Support::Built,
         "0",
-        "TLS clients are not served",
+        "TLS clients are not served, which they are once there are cert and pkey",
     ),
     Key::new(
         "dtls",
         Value::Flag(|draft, on| draft.settings.dtls = on),
-        Support::Later("DTLS clients are not served; plain UDP is"),
+        Support::Built,
         "0",
-        "DTLS clients are served",
+        "DTLS clients are served; needs cert and pkey",
     ),
     Key::new(
         "no-dtls",
@@ -107,6 +124,26 @@ pub(super) const KEYS: &[Key] = &[
         "1",
         "DTLS clients are not served",
     ),
+    Key::new(
+        "max-connections",
+        number(1..=MAX_CONNECTIONS, "connections", |draft, count| {
+            draft.settings.connections_max = count as usize;
+        }),
+        Support::Built,
+        "10000",
+        "Connections of TCP and TLS clients held at a time",
+    )
+    .own(),
+    Key::new(
+        "max-pending-connections",
+        number(1..=MAX_CONNECTIONS, "connections", |draft, count| {
+            draft.settings.pending_connections_max = count as usize;
+        }),
+        Support::Built,
+        "128",
+        "Connections from one address, for IPv6 from one /64, that have no allocation",
+    )
+    .own(),
     Key::new(
         "sock-buf-size",
         number(0..=MAX_SOCKET_BUFFER_BYTES, "bytes", apply::socket_buffer),
@@ -180,5 +217,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
 ];
 
+/// As many descriptors as a Linux process can be given by default.
+const MAX_CONNECTIONS: u64 = 1 << 20;
 const MAX_SOCKET_BUFFER_BYTES: u64 = i32::MAX as u64;
 const MAX_THREADS: u64 = 1024;

@@ -128,10 +128,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "max-allocate-timeout",
-        seconds(0, None, unused),
-        Support::Later("it bounds connections without an allocation, and connections are not served"),
+        seconds(1, None, |draft, time| draft.settings.max_allocate_timeout = Duration::from_secs(time)),
+        Support::Built,
         "60",
-        "Time a connection may go without an allocation",
+        "Time a connection of a TCP or TLS client may go without an allocation",
     ),
     Key::new(
         "drain-min-allocations",

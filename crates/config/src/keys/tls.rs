@@ -1,22 +1,25 @@
 //! Keys of TLS and DTLS.
 
 use super::{Key, Support, Value, unread, unused};
+use crate::certificate;
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
         "cert",
-        Value::Text("FILE", unread),
-        Support::Later("TLS clients are not served, so `turns:` addresses do not work"),
+        Value::Text("FILE", certificate::cert),
+        Support::Built,
         "",
-        "Certificate chain, PEM",
-    ),
+        "Certificate chain, PEM, the server's own first; several are chosen from by the name a client asks for",
+    )
+    .repeats(),
     Key::new(
         "pkey",
-        Value::Text("FILE", unread),
-        Support::Later("TLS clients are not served"),
+        Value::Text("FILE", certificate::pkey),
+        Support::Built,
         "",
-        "Private key, PEM",
-    ),
+        "Private key, PEM; the first one belongs to the first cert, and so on; the file may be the same",
+    )
+    .repeats(),
     Key::new(
         "raw-public-keys",
         Value::Flag(unused),
@@ -26,18 +29,21 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "pkey-pwd",
-        Value::Text("PASSWORD", unread),
-        Support::Later("TLS clients are not served"),
+        Value::Text("PASSWORD", certificate::pkey_pwd),
+        Support::Built,
         "",
-        "Password of the private key",
+        "Password of the private keys that have one",
     )
     .secret(),
     Key::new(
         "cipher-list",
-        Value::Text("CIPHERS", unread),
-        Support::Later("TLS clients are not served"),
+        Value::Text("CIPHERS", |draft, text| {
+            draft.settings.cipher_list = (!text.is_empty()).then(|| text.to_owned());
+            Ok(())
+        }),
+        Support::Built,
         "",
-        "Cipher suites, as OpenSSL names them",
+        "Cipher suites of TLS, as OpenSSL names them; all that are safe if not given",
     ),
     Key::new(
         "CA-file",
@@ -93,8 +99,8 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "no-tlsv1_2",
-        Value::Flag(unused),
-        Support::Later("TLS clients are not served"),
+        Value::Flag(|draft, on| draft.settings.tls12 = !on),
+        Support::Built,
         "0",
         "Offers TLS 1.3 only",
     ),
