@@ -52,10 +52,19 @@ fn urls(args: &CredentialsArgs, configuration: &Configuration) -> Result<ServerU
     }
     let derived = ServerUrls::of(&configuration.settings);
     if derived.urls.is_empty() && matches!(args.format, Format::Ice | Format::Matrix) {
-        return Err(Failure::new(format!("{} does not say how clients reach the server", configuration.origin)).help(
+        let settings = &configuration.settings;
+        let help = if settings.udp || settings.tcp {
             "add `--url 'turn:turn.example.org:3478?transport=udp'` with its name, or give the configuration file an \
-             `external-ip` or a host name as `realm`",
-        ));
+             `external-ip` or a host name as `realm`"
+        } else {
+            "add `--url 'turns:turn.example.org:5349?transport=tcp'` with the name in its certificate: plain UDP and TCP are \
+             off, and over TLS clients reach it by name"
+        };
+        return Err(Failure::new(format!(
+            "{} does not say how clients reach the server",
+            configuration.origin
+        ))
+        .help(help));
     }
     Ok(derived)
 }

@@ -1,5 +1,6 @@
 //! TURN URLs (RFC 7065), given or made from a configuration. Owns where a host name can come from; looks none up.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -35,22 +36,31 @@ impl TurnUrl {
         &self.0
     }
 
-    fn over_udp(host: &str, port: u16) -> Self {
-        Self(format!("turn:{host}:{port}?transport=udp"))
+    fn plain(host: &Host, port: u16, transport: &str) -> Self {
+        Self(format!("turn:{host}:{port}?transport={transport}"))
+    }
+
+    fn tls(host: &Host, port: u16) -> Self {
+        Self(format!("turns:{host}:{port}?transport=tcp"))
     }
 }
 
 /// How clients reach a server, going by its configuration.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServerUrls {
-    /// Empty if the configuration names neither address nor name.
+    /// The likeliest to work well first. Empty if the configuration names neither address nor name, or no name while
+    /// there is nothing but TLS.
     pub(crate) urls: Vec<TurnUrl>,
     /// A realm often is the name of the server, but need not be.
     pub(crate) from_realm: bool,
 }
 
 impl ServerUrls {
-    /// The external addresses, else a realm that could be a host name, else the addresses listened on.
+    /// The external addresses, else a realm that could be a host name, else the addresses listened on; each over the
+    /// transports that are on.
+    ///
+    /// There is a `turns:` URL for a name only, as certificates hardly ever are for an address. Listeners behind a proxy
+    /// have none: clients connect to the proxy.
     pub(crate) fn of(settings: &Settings) -> Self {
         let external: Vec<_> = settings
             .external_ips
@@ -62,19 +72,27 @@ impl ServerUrls {
             .as_deref()
             .filter(|realm| is_host_name(realm));
         let (hosts, from_realm) = match realm {
-            Some(realm) if external.is_empty() => (vec![realm.to_owned()], true),
+            Some(realm) if external.is_empty() => (vec![Host::Name(realm.to_owned())], true),
             None if external.is_empty() => {
                 let listening = settings
                     .listening_ips
                     .iter()
                     .filter(|address| !address.is_unspecified());
-                (listening.copied().map(host).collect(), false)
+                (listening.copied().map(Host::Address).collect(), false)
             }
-            _ => (external.into_iter().map(host).collect(), false),
+            _ => (external.into_iter().map(Host::Address).collect(), false),
         };
+        let mut all = Vec::new();
+        for (transport, on) in [("udp", settings.udp), ("tcp", settings.tcp)] {
+            let plain = |host| TurnUrl::plain(host, settings.listening_port, transport);
+            all.extend(hosts.iter().filter(|_| on).map(plain));
+        }
+        if settings.serves_tls() {
+            let names = hosts.iter().filter(|host| matches!(host, Host::Name(_)));
+            all.extend(names.map(|host| TurnUrl::tls(host, settings.tls_listening_port)));
+        }
         let mut urls = Vec::new();
-        for host in hosts {
-            let url = TurnUrl::over_udp(&host, settings.listening_port);
+        for url in all {
             if !urls.contains(&url) {
                 urls.push(url);
             }
@@ -83,10 +101,18 @@ impl ServerUrls {
     }
 }
 
-fn host(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("[{address}]"),
+enum Host {
+    Name(String),
+    Address(IpAddr),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Address(IpAddr::V4(address)) => address.fmt(f),
+            Self::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
     }
 }
 
@@ -133,17 +159,19 @@ mod tests {
             of(source),
             [
                 "turn:203.0.113.7:3479?transport=udp",
-                "turn:[2001:db8::7]:3479?transport=udp"
+                "turn:[2001:db8::7]:3479?transport=udp",
+                "turn:203.0.113.7:3479?transport=tcp",
+                "turn:[2001:db8::7]:3479?transport=tcp"
             ]
         );
-        let pairs = "external-ip=203.0.113.7/10.0.0.1\nexternal-ip=203.0.113.7/10.0.0.2\n";
+        let pairs = "external-ip=203.0.113.7/10.0.0.1\nexternal-ip=203.0.113.7/10.0.0.2\nno-tcp\n";
         assert_eq!(of(pairs), ["turn:203.0.113.7:3478?transport=udp"]);
     }
 
     #[test]
     fn realm_counts_if_it_could_be_a_host_name() {
         assert_eq!(
-            of("realm=turn.example.org\nlistening-ip=192.0.2.1\n"),
+            of("realm=turn.example.org\nlistening-ip=192.0.2.1\nno-tcp\n"),
             ["turn:turn.example.org:3478?transport=udp"]
         );
         for realm in [
@@ -155,10 +183,36 @@ mod tests {
             "realm=1.2\n",
         ] {
             assert_eq!(
-                of(&format!("{realm}listening-ip=192.0.2.1\n")),
+                of(&format!("{realm}listening-ip=192.0.2.1\nno-tcp\n")),
                 ["turn:192.0.2.1:3478?transport=udp"]
             );
         }
+    }
+
+    #[test]
+    fn each_transport_that_is_on_has_one() {
+        let named = "realm=turn.example.org\nlistening-port=80\ntls-listening-port=443\n";
+        let pair = "cert=/c\npkey=/k\n";
+        let [udp, tcp, tls] = [
+            "turn:turn.example.org:80?transport=udp",
+            "turn:turn.example.org:80?transport=tcp",
+            "turns:turn.example.org:443?transport=tcp",
+        ];
+        assert_eq!(of(named), [udp, tcp]);
+        assert_eq!(of(&format!("{named}{pair}")), [udp, tcp, tls]);
+        assert_eq!(of(&format!("{named}{pair}no-tls\n")), [udp, tcp]);
+        assert_eq!(of(&format!("{named}{pair}no-udp\n")), [tcp, tls]);
+        assert_eq!(of(&format!("{named}{pair}no-udp\nno-tcp\n")), [tls]);
+        // What a proxy is connected to is not known here.
+        let proxy = "tcp-proxy-port=3480\nproxy-trusted=192.0.2.1\n";
+        assert_eq!(of(&format!("{named}{proxy}no-tcp\n")), [udp]);
+    }
+
+    #[test]
+    fn tls_needs_a_name() {
+        let pair = "cert=/c\npkey=/k\nexternal-ip=203.0.113.7\nrealm=turn.example.org\nno-tcp\n";
+        assert_eq!(of(pair), ["turn:203.0.113.7:3478?transport=udp"]);
+        assert!(of(&format!("{pair}no-udp\n")).is_empty());
     }
 
     #[test]

@@ -84,7 +84,10 @@ fn credentials_in_every_format() {
         assert_eq!(json["ttl"], 3600);
         assert_eq!(
             json["uris"],
-            serde_json::json!(["turn:203.0.113.7:3478?transport=udp"])
+            serde_json::json!([
+                "turn:203.0.113.7:3478?transport=udp",
+                "turn:203.0.113.7:3478?transport=tcp"
+            ])
         );
         assert_eq!(json["password"].as_str().unwrap().len(), 28);
     }
@@ -139,6 +142,10 @@ fn urls_that_cannot_be_derived() {
     let files = Files::new();
     assert_snapshot!(files.run(&["credentials", "--secret-file", "secret", "-f", "ice"]));
     assert_snapshot!(files.run(&["credentials", "-c", "nowhere.conf", "-f", "matrix"]));
+    assert_snapshot!(
+        "tls_without_a_name",
+        files.run(&["credentials", "-c", "tls.conf", "-f", "ice"])
+    );
 }
 
 #[test]
@@ -316,7 +323,11 @@ impl Files {
             ),
             (
                 "named.conf",
-                "realm=turn.example.org\nstatic-auth-secret=0123456789abcdef\n",
+                "realm=turn.example.org\nstatic-auth-secret=0123456789abcdef\ncert=/c.pem\npkey=/k.pem\n",
+            ),
+            (
+                "tls.conf",
+                "static-auth-secret=hunter2hunter2hunter2\nexternal-ip=203.0.113.7\nno-udp\nno-tcp\ncert=/c.pem\npkey=/k.pem\n",
             ),
             (
                 "accounts.conf",
