@@ -185,7 +185,8 @@ const CLIENT: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2)),
 ];
 const PEER_PORT: &str = "3480";
-const USERS: &str = "realm=relay.example\nlt-cred-mech\nuser=alice:wonder";
+const USERS: &str =
+    "realm=relay.example\nuser-quota=0\nrfc5766-channel-numbers\nlt-cred-mech\nuser=alice:wonder";
 const UCLIENT: [Requirement; 2] = [
     Requirement::Program("turnutils_uclient"),
     Requirement::Program("turnutils_peer"),

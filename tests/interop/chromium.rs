@@ -31,11 +31,12 @@ async fn call(ip: IpAddr) {
         return;
     }
     let server = Server::builder(CONFIG).listen(&[ip]).start();
+    let credentials = server.credentials("alice");
     let browser = Browser::start().await;
-    let report = browser
-        .call(server.address(), &server.credentials("alice"))
-        .await;
+    let outcome = browser.call(server.address(), &credentials).await;
+    // Before anything can fail: a browser whose driver is gone would stay.
     browser.close().await;
+    let report = outcome.unwrap_or_else(|error| panic!("the call failed: {error}"));
 
     assert_eq!(report["echo"], "echo of hello", "{report:#}");
     for side in ["caller", "callee"] {
@@ -87,31 +88,30 @@ impl Browser {
     }
 
     /// What the page reports of the call.
-    async fn call(&self, server: SocketAddr, credentials: &Credentials) -> Value {
+    async fn call(&self, server: SocketAddr, credentials: &Credentials) -> Result<Value, String> {
         let page = serve_page();
+        let url = format!("http://localhost:{}/", page.port());
         self.client
-            .goto(&format!("http://localhost:{}/", page.port()))
+            .goto(&url)
             .await
-            .expect("the page");
+            .map_err(|error| error.to_string())?;
         let timeouts = TimeoutConfiguration::new(Some(CALL_DEADLINE * 2), None, None);
         self.client
             .update_timeouts(timeouts)
             .await
-            .expect("a time limit for the script");
+            .map_err(|error| error.to_string())?;
         let ice_server = json!({
             "urls": format!("turn:{server}?transport=udp"),
             "username": credentials.username,
             "credential": credentials.password,
         });
         let deadline_ms = u64::try_from(CALL_DEADLINE.as_millis()).expect("a short time");
-        let outcome = self
-            .client
-            .execute_async(RUN_CALL, vec![ice_server, deadline_ms.into()])
-            .await
-            .expect("the script runs");
+        let arguments = vec![ice_server, deadline_ms.into()];
+        let outcome = self.client.execute_async(RUN_CALL, arguments).await;
+        let outcome = outcome.map_err(|error| error.to_string())?;
         match outcome.get("report") {
-            Some(report) => report.clone(),
-            None => panic!("the call failed: {outcome:#}"),
+            Some(report) => Ok(report.clone()),
+            None => Err(outcome["error"].to_string()),
         }
     }
 

@@ -304,6 +304,23 @@ async fn two_clients_meet(ip: IpAddr) {
     server.stop();
 }
 
+/// What is printed at the first start is enough to get an allocation.
+#[tokio::test]
+async fn the_credentials_printed_without_a_file_work() {
+    let server = Server::start_without_file();
+    let printed = server.expect_log("an RTCIceServer", |line| line.contains("\"credential\""));
+    let ice_server: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    let expected = format!("turn:{}?transport=udp", server.address());
+    assert_eq!(ice_server["urls"][0], expected);
+    let credentials = Credentials::new(
+        ice_server["username"].as_str().expect("a name"),
+        ice_server["credential"].as_str().expect("a password"),
+    );
+    let caller = Caller::connect(&server, &credentials).await;
+    caller.client.allocate().await.expect("an allocation");
+    server.stop();
+}
+
 /// A client of the crate with its socket in view.
 struct Caller {
     client: Client,

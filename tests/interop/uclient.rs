@@ -217,7 +217,7 @@ impl Bench {
             .map(|ip| format!("relay-ip={ip}"))
             .collect();
         let config = format!(
-            "realm=relay.example\nuse-auth-secret\nstatic-auth-secret=interop-secret\nuser-quota=0\n{}\n{peers}",
+            "realm=relay.example\nuse-auth-secret\nstatic-auth-secret=interop-secret\nuser-quota=0\nrfc5766-channel-numbers\n{}\n{peers}",
             relay.join("\n"),
         );
         let server = Server::builder(&config).listen(addresses).start();

@@ -21,4 +21,5 @@ pub use free_port::free_port;
 pub use namespace::Namespace;
 pub use process::Process;
 pub use requirement::Requirement;
+pub use rustix::process::Signal;
 pub use server::{Credentials, Server, ServerBuilder};

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{Namespace, Process, binaries, free_port};
+use crate::{Namespace, Process, Signal, binaries, free_port};
 
 /// A running server with its configuration file in a directory of its own. Killed when dropped; a failing test
 /// prints its log.
@@ -33,10 +32,20 @@ impl Server {
     /// As [`Server::start`], with choices.
     pub fn builder(config: &str) -> ServerBuilder<'_> {
         ServerBuilder {
-            config,
+            config: Some(config),
             listen: vec![Ipv4Addr::LOCALHOST.into()],
             namespace: None,
         }
+    }
+
+    /// Starts the server as it is on its first day: no file, only the port and the address on the command line.
+    ///
+    /// # Panics
+    /// If the server does not say that it is ready.
+    pub fn start_without_file() -> Self {
+        let mut builder = Self::builder("");
+        builder.config = None;
+        builder.start()
     }
 
     /// The first address it listens on.
@@ -82,6 +91,11 @@ impl Server {
         Credentials::from_turnctl(&self.config_path(), name)
     }
 
+    /// Sends it `signal` and goes on.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Stops it with SIGTERM and returns all it printed.
     ///
     /// # Panics
@@ -105,7 +119,8 @@ impl Server {
 /// How a [`Server`] is started.
 #[derive(Debug)]
 pub struct ServerBuilder<'a> {
-    config: &'a str,
+    /// `None`: started without a file.
+    config: Option<&'a str>,
     listen: Vec<IpAddr>,
     namespace: Option<&'a Namespace>,
 }
@@ -147,21 +162,25 @@ impl<'a> ServerBuilder<'a> {
             None => free_port(&self.listen),
         };
         let directory = TempDir::with_prefix("turnbuckle-").expect("a temporary directory");
-        let mut text = format!("listening-port={port}\n");
-        for ip in &self.listen {
-            text.push_str(&format!("listening-ip={ip}\n"));
-        }
-        text.push_str(self.config);
-        text.push('\n');
-        let path = config_path(&directory);
-        fs::write(&path, text).expect("the configuration file can be written");
-
         let program = binaries::turnbuckle();
         let mut command = match self.namespace {
             Some(namespace) => namespace.command(&program),
             None => Command::new(&program),
         };
-        command.arg("-c").arg(&path).current_dir(directory.path());
+        command.current_dir(directory.path());
+        match self.config {
+            Some(config) => {
+                let path = config_path(&directory);
+                fs::write(&path, self.file(config, port)).expect("the file can be written");
+                command.arg("-c").arg(&path);
+            }
+            None => {
+                command.args(["-n", "-p", &port.to_string()]);
+                for ip in &self.listen {
+                    command.args(["-L", &ip.to_string()]);
+                }
+            }
+        }
         let mut process = Process::start(&mut command);
         if process.wait_for_line(READY_DEADLINE, says_ready).is_none() {
             if process.output().contains("in use") && self.namespace.is_none() {
@@ -186,6 +205,14 @@ impl<'a> ServerBuilder<'a> {
             addresses,
             directory,
         })
+    }
+
+    fn file(&self, config: &str, port: u16) -> String {
+        let mut text = format!("listening-port={port}\n");
+        for ip in &self.listen {
+            text.push_str(&format!("listening-ip={ip}\n"));
+        }
+        text + config + "\n"
     }
 }
 
@@ -237,8 +264,8 @@ fn config_path(directory: &TempDir) -> PathBuf {
 
 /// The word itself: "already in use" is no readiness.
 fn says_ready(line: &str) -> bool {
-    line.split(|c: char| !c.is_alphanumeric())
-        .any(|word| word == "ready")
+    line.split_whitespace()
+        .any(|word| word.trim_end_matches(':') == "ready")
 }
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);
