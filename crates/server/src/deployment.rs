@@ -18,7 +18,8 @@ use turnbuckle_relay::{
 
 /// Everything that is decided before the first socket is opened.
 pub(crate) struct Deployment {
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) udp: Vec<SocketAddr>,
+    pub(crate) streams: Vec<StreamAddress>,
     pub(crate) relay_addresses: Vec<RelayAddress>,
     pub(crate) shards: usize,
     pub(crate) config: Config,
@@ -27,24 +28,52 @@ pub(crate) struct Deployment {
     pub(crate) made_up_secret: Option<String>,
 }
 
+/// Where TCP connections are accepted; TLS is told from plain TURN by the first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StreamAddress {
+    pub(crate) address: SocketAddr,
+    /// Each connection begins with a PROXY protocol header.
+    pub(crate) proxied: bool,
+    /// It is a port for TLS, where plain TURN is merely accepted.
+    pub(crate) for_tls: bool,
+}
+
 impl Deployment {
     /// Fails if the host lacks what the settings ask for.
     pub(crate) fn plan(settings: &Settings) -> Result<Self> {
         let host = local_addresses().context("the host's addresses cannot be listed")?;
-        let listen = listen(settings, &host)?;
-        let relay_addresses = relay_addresses(settings, &listen, &host)?;
+        let ips = listening_ips(settings, &host);
+        let udp = udp(settings, &ips);
+        let streams = streams(settings, &ips);
+        if udp.is_empty() && streams.is_empty() {
+            bail!("nothing is left to listen on: no-udp, and no-tcp without a certificate for TLS");
+        }
+        let relay_addresses = relay_addresses(settings, &ips, &host)?;
         let made_up_secret = match needs_secret(settings) {
             true => Some(random_secret()?),
             false => None,
         };
-        let config = relay_config(settings, &listen, &host, &relay_addresses, &made_up_secret)?;
+        let listeners: Vec<SocketAddr> = udp
+            .iter()
+            .copied()
+            .chain(streams.iter().map(|s| s.address))
+            .collect();
+        let config = relay_config(
+            settings,
+            &listeners,
+            &host,
+            &relay_addresses,
+            &made_up_secret,
+        )?;
         let shards = settings
             .shards
             .map_or_else(useful_parallelism, std::num::NonZeroUsize::get);
         Ok(Self {
-            listen,
+            udp,
+            streams,
             relay_addresses,
-            shards: shards.clamp(1, SHARDS_MAX),
+            // Each core has a shard for UDP and one for streams.
+            shards: shards.clamp(1, SHARDS_MAX / 2),
             config,
             limits: Limits {
                 per_user: settings.user_quota,
@@ -56,7 +85,10 @@ impl Deployment {
 
     /// A `turn:` URI that a client on another host would use, as far as the server can tell.
     pub(crate) fn public_uri(&self) -> Option<String> {
-        let listener = self.listen.first()?;
+        let (listener, transport) = match self.udp.first() {
+            Some(&udp) => (udp, "udp"),
+            None => (self.streams.first()?.address, "tcp"),
+        };
         let ip = if listener.ip().is_unspecified() {
             self.relay_addresses.first()?.advertised
         } else {
@@ -66,35 +98,98 @@ impl Deployment {
                 .map_or_else(|| listener.ip(), |a| a.advertised)
         };
         let address = SocketAddr::new(ip, listener.port());
-        Some(format!("turn:{address}?transport=udp"))
+        Some(format!("turn:{address}?transport={transport}"))
     }
 }
 
-fn listen(settings: &Settings, host: &[IpAddr]) -> Result<Vec<SocketAddr>> {
-    if !settings.udp {
-        bail!("no-udp leaves nothing to listen on: TCP and TLS are not built yet");
+/// The addresses of `listening-ip`, else a wildcard for each family that the host has.
+fn listening_ips(settings: &Settings, host: &[IpAddr]) -> Vec<IpAddr> {
+    let mut ips = settings.listening_ips.clone();
+    if ips.is_empty() {
+        ips.push(Ipv4Addr::UNSPECIFIED.into());
+        if host.iter().any(IpAddr::is_ipv6) {
+            ips.push(Ipv6Addr::UNSPECIFIED.into());
+        }
     }
-    let port = settings.listening_port;
-    if !settings.listening_ips.is_empty() {
-        let mut ips = settings.listening_ips.clone();
-        ips.sort_unstable();
-        ips.dedup();
-        return Ok(ips
+    ips.sort_unstable();
+    ips.dedup();
+    ips
+}
+
+fn udp(settings: &Settings, ips: &[IpAddr]) -> Vec<SocketAddr> {
+    let mut all = Vec::new();
+    if settings.udp {
+        all.extend(
+            ips.iter()
+                .map(|&ip| SocketAddr::new(ip, settings.listening_port)),
+        );
+        all.extend(settings.aux_servers.iter().copied());
+    }
+    if settings.dtls {
+        all.extend(
+            ips.iter()
+                .map(|&ip| SocketAddr::new(ip, settings.tls_listening_port)),
+        );
+    }
+    unique(all)
+}
+
+fn streams(settings: &Settings, ips: &[IpAddr]) -> Vec<StreamAddress> {
+    let tls = settings.tls && !settings.certificates.is_empty();
+    let at = |port: u16, proxied: bool, for_tls: bool| {
+        ips.iter().map(move |&ip| StreamAddress {
+            address: SocketAddr::new(ip, port),
+            proxied,
+            for_tls,
+        })
+    };
+    let mut all: Vec<StreamAddress> = Vec::new();
+    if settings.tcp {
+        all.extend(at(settings.listening_port, false, false));
+        all.extend(settings.aux_servers.iter().map(|&address| StreamAddress {
+            address,
+            proxied: false,
+            for_tls: false,
+        }));
+    }
+    if tls {
+        all.extend(at(settings.tls_listening_port, false, true));
+    }
+    all.extend(
+        settings
+            .tcp_proxy_port
             .into_iter()
-            .map(|ip| SocketAddr::new(ip, port))
-            .collect());
+            .flat_map(|port| at(port, true, false)),
+    );
+    all.extend(
+        settings
+            .tls_proxy_port
+            .into_iter()
+            .flat_map(|port| at(port, true, true)),
+    );
+    let mut addresses = Vec::new();
+    all.retain(|s| {
+        let new = !addresses.contains(&s.address);
+        addresses.push(s.address);
+        new
+    });
+    all
+}
+
+fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
+    let mut unique = Vec::new();
+    for item in all {
+        if !unique.contains(&item) {
+            unique.push(item);
+        }
     }
-    let mut all = vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))];
-    if host.iter().any(IpAddr::is_ipv6) {
-        all.push(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-    }
-    Ok(all)
+    unique
 }
 
 /// The addresses of `relay-ip`, else the listeners', else those that the host reaches the Internet from.
 fn relay_addresses(
     settings: &Settings,
-    listen: &[SocketAddr],
+    listening: &[IpAddr],
     host: &[IpAddr],
 ) -> Result<Vec<RelayAddress>> {
     let mut local = settings.relay_ips.clone();
@@ -102,8 +197,7 @@ fn relay_addresses(
         local.extend(settings.external_ips.iter().filter_map(|e| e.private));
     }
     if local.is_empty() {
-        let specific = listen.iter().map(SocketAddr::ip);
-        local.extend(specific.filter(|ip| !ip.is_unspecified()));
+        local.extend(listening.iter().filter(|ip| !ip.is_unspecified()));
     }
     if local.is_empty() {
         local.extend(default_source(Family::V4));
@@ -112,13 +206,8 @@ fn relay_addresses(
     if local.is_empty() {
         local.extend(host.iter().filter(|ip| ip.is_loopback()));
     }
-    let mut unique: Vec<IpAddr> = Vec::new();
-    for ip in local {
-        if !unique.contains(&ip) {
-            unique.push(ip);
-        }
-    }
-    for ip in &unique {
+    let local = unique(local);
+    for ip in &local {
         if !host.contains(ip) {
             bail!(
                 "{ip} cannot be relayed from: it is no address of this host. An address that only a NAT in front of the \
@@ -126,7 +215,7 @@ fn relay_addresses(
             );
         }
     }
-    if unique.is_empty() {
+    if local.is_empty() {
         bail!("the host has no address to relay from");
     }
     let advertised = |local: IpAddr| {
@@ -141,7 +230,7 @@ fn relay_addresses(
             })
             .map_or(local, |e| e.public)
     };
-    Ok(unique
+    Ok(local
         .into_iter()
         .map(|local| RelayAddress {
             local,
@@ -299,8 +388,8 @@ mod tests {
     }
 
     fn addresses(settings: &Settings, host: &[IpAddr]) -> Result<Vec<(String, String)>> {
-        let listen = listen(settings, host)?;
-        Ok(relay_addresses(settings, &listen, host)?
+        let ips = listening_ips(settings, host);
+        Ok(relay_addresses(settings, &ips, host)?
             .into_iter()
             .map(|a| (a.local.to_string(), a.advertised.to_string()))
             .collect())
@@ -379,9 +468,9 @@ mod tests {
             relay_ips: vec![ip("10.0.0.5")],
             ..Settings::default()
         };
-        let listen = listen(&settings, &host).unwrap();
-        let relays = relay_addresses(&settings, &listen, &host).unwrap();
-        let policy = policy(&settings, &listen, &host, &relays);
+        let ips = listening_ips(&settings, &host);
+        let relays = relay_addresses(&settings, &ips, &host).unwrap();
+        let policy = policy(&settings, &udp(&settings, &ips), &host, &relays);
         assert_eq!(policy.own_hosts, [ip("10.0.0.6"), ip("127.0.0.1")]);
     }
 }

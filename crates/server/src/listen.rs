@@ -1,10 +1,14 @@
 //! Opens the listeners of all shards, or says why that cannot be.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Result, anyhow};
+use socket2::{Domain, Protocol, Socket, Type};
 use turnbuckle_net::{ListenerOptions, Transport, UdpListener, port_owner};
+
+use crate::deployment::StreamAddress;
+use crate::shard::stream::StreamListener;
 
 /// For each shard one listener on each address.
 ///
@@ -24,7 +28,8 @@ pub(crate) fn bind_udp(
         }
     };
     let bind = |address, reuse_port| {
-        UdpListener::bind(&options(address, reuse_port)).map_err(|e| explain(address, &e))
+        UdpListener::bind(&options(address, reuse_port))
+            .map_err(|e| explain(Transport::Udp, address, &e))
     };
     if shards > 1 {
         // Shared sockets would join those of another server of the same user without a word.
@@ -35,6 +40,46 @@ pub(crate) fn bind_udp(
     (0..shards)
         .map(|_| addresses.iter().map(|&a| bind(a, shards > 1)).collect())
         .collect()
+}
+
+/// For each shard one listener on each address; the kernel spreads connections over them.
+pub(crate) fn bind_streams(
+    addresses: &[StreamAddress],
+    shards: usize,
+) -> Result<Vec<Vec<StreamListener>>> {
+    let bind = |at: &StreamAddress, reuse_port| {
+        let socket = listen_on(at.address, reuse_port)
+            .map_err(|e| explain(Transport::Tcp, at.address, &e))?;
+        Ok(StreamListener {
+            socket,
+            proxied: at.proxied,
+        })
+    };
+    if shards > 1 {
+        for at in addresses {
+            bind(at, false)?;
+        }
+    }
+    (0..shards)
+        .map(|_| addresses.iter().map(|at| bind(at, shards > 1)).collect())
+        .collect()
+}
+
+fn listen_on(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of a server that was here before may still be dying away.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(reuse_port)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Warns where the kernel gives less than was asked for, with the way out.
@@ -54,9 +99,13 @@ pub(crate) fn warn_of_small_buffers(listeners: &[Vec<UdpListener>], buffer: Opti
     }
 }
 
-fn explain(address: SocketAddr, error: &io::Error) -> anyhow::Error {
+fn explain(transport: Transport, address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let name = match transport {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    };
     let why = match error.kind() {
-        io::ErrorKind::AddrInUse => match port_owner(Transport::Udp, address) {
+        io::ErrorKind::AddrInUse => match port_owner(transport, address) {
             Some(owner) => format!("the port is in use: it is held by {owner}"),
             None => "the port is in use".to_owned(),
         },
@@ -71,5 +120,8 @@ fn explain(address: SocketAddr, error: &io::Error) -> anyhow::Error {
         }
         _ => error.to_string(),
     };
-    anyhow!("cannot listen on udp {address}: {why}")
+    anyhow!("cannot listen on {name} {address}: {why}")
 }
+
+/// Connections that wait to be accepted; the kernel may allow fewer.
+const BACKLOG: i32 = 4096;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use std::{fs, io, process};
 
 use anyhow::{Context, Result, bail};
@@ -15,12 +16,14 @@ use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
 
 use crate::clock::{self, Clock};
 use crate::deployment::Deployment;
-use crate::listen::{bind_udp, warn_of_small_buffers};
+use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
 use crate::session_log::SessionLog;
-use crate::shard::udp::{Handle, UdpShard};
+use crate::shard::stream::{Rules, StreamShard};
+use crate::shard::udp::UdpShard;
 use crate::shard::{Parts, Report};
 use crate::start_block::{first_steps, start_block, warn_of_private_advertisement};
+use crate::tls::{Finding, TlsOptions, TlsService, Watch};
 
 /// Runs until a signal stops it. An error means that it could not start, or could not go on.
 pub(crate) fn run(
@@ -32,12 +35,10 @@ pub(crate) fn run(
     check_descriptors(&deployment);
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
         .context("signals cannot be handled")?;
-    let listeners = bind_udp(
-        &deployment.listen,
-        deployment.shards,
-        settings.socket_buffer,
-    )?;
-    warn_of_small_buffers(&listeners, settings.socket_buffer);
+    let tls = load_certificates(settings)?;
+    let udp = bind_udp(&deployment.udp, deployment.shards, settings.socket_buffer)?;
+    let streams = bind_streams(&deployment.streams, deployment.shards)?;
+    warn_of_small_buffers(&udp, settings.socket_buffer);
     let _pidfile = settings
         .pidfile
         .as_deref()
@@ -64,27 +65,51 @@ pub(crate) fn run(
         settings.relay_ports.clone(),
     ));
     let quota = Quota::new(deployment.limits);
-    let mut shards = Vec::with_capacity(listeners.len());
-    for (id, listeners) in (0..).map(ShardId).zip(listeners) {
-        let parts = Parts {
+    let _watch = tls
+        .clone()
+        .map(Watch::start)
+        .transpose()
+        .context("the certificates cannot be watched")?;
+    let rules = stream_rules(settings, deployment.shards, tls.clone());
+    let mut shards = Vec::new();
+    let mut ids = (0..).map(ShardId);
+    let parts = |id| Parts {
+        id,
+        config: Arc::clone(&config),
+        quota: quota.clone(),
+        ports: Arc::clone(&ports),
+        relay_options: relay_options(settings),
+        clock: clock.clone(),
+        events: events.clone(),
+    };
+    for (listeners, id) in udp.into_iter().filter(|l| !l.is_empty()).zip(&mut ids) {
+        let shard = UdpShard::new(parts(id), listeners).context("a shard cannot be made")?;
+        let handle = shard.handle();
+        shards.push(Running::start(
             id,
-            config: Arc::clone(&config),
-            quota: quota.clone(),
-            ports: Arc::clone(&ports),
-            relay_options: relay_options(settings),
-            clock: clock.clone(),
-            events: events.clone(),
-        };
-        let shard = UdpShard::new(parts, listeners).context("a shard cannot be made")?;
-        shards.push(Running::start(id, shard, notices.clone())?);
+            move || shard.run(),
+            move || handle.stop(),
+            &notices,
+        )?);
+    }
+    for (listeners, id) in streams.into_iter().filter(|l| !l.is_empty()).zip(&mut ids) {
+        let shard = StreamShard::new(parts(id), listeners, rules.clone())
+            .context("a shard cannot be made")?;
+        let stop = shard.stop_handle();
+        shards.push(Running::start(
+            id,
+            move || shard.run(),
+            move || stop.notify_one(),
+            &notices,
+        )?);
     }
     drop(events);
     watch_signals(signals, notices)?;
     tracing::info!("ready: {} shard{}", shards.len(), plural(shards.len()));
 
-    let outcome = wait(&inbox, log);
+    let outcome = wait(&inbox, log, tls.as_ref());
     for shard in &shards {
-        shard.handle.stop();
+        (shard.stop)();
     }
     let mut total = Report::default();
     for shard in shards {
@@ -105,15 +130,20 @@ enum Notice {
 
 /// A shard in its thread.
 struct Running {
-    handle: Arc<Handle>,
+    stop: Box<dyn Fn()>,
     thread: JoinHandle<Report>,
 }
 
 impl Running {
-    fn start(id: ShardId, shard: UdpShard, notices: Sender<Notice>) -> Result<Self> {
-        let handle = shard.handle();
+    fn start(
+        id: ShardId,
+        run: impl FnOnce() -> io::Result<Report> + Send + 'static,
+        stop: impl Fn() + 'static,
+        notices: &Sender<Notice>,
+    ) -> Result<Self> {
+        let notices = notices.clone();
         let thread = spawn(&format!("shard-{}", id.0), move || {
-            let (report, result) = match shard.run() {
+            let (report, result) = match run() {
                 Ok(report) => (report, Ok(())),
                 Err(error) => (Report::default(), Err(error)),
             };
@@ -121,7 +151,10 @@ impl Running {
             let _ = notices.send(Notice::ShardEnded(id, result));
             report
         })?;
-        Ok(Self { handle, thread })
+        Ok(Self {
+            stop: Box::new(stop),
+            thread,
+        })
     }
 
     fn join(self) -> Report {
@@ -130,7 +163,7 @@ impl Running {
 }
 
 /// Handles what comes until the server is to stop.
-fn wait(inbox: &Receiver<Notice>, log: &Log) -> Result<()> {
+fn wait(inbox: &Receiver<Notice>, log: &Log, tls: Option<&TlsService>) -> Result<()> {
     for notice in inbox {
         match notice {
             Notice::Signal(SIGTERM) => {
@@ -147,6 +180,7 @@ fn wait(inbox: &Receiver<Notice>, log: &Log) -> Result<()> {
                 ),
                 Err(error) => tracing::error!("SIGHUP: {error:#}; lines go where they went before"),
             },
+            Notice::Signal(SIGUSR2) => reload_certificates(tls),
             Notice::Signal(signal) => {
                 tracing::warn!("signal {signal} does nothing in this version");
             }
@@ -178,6 +212,48 @@ fn spawn<T: Send + 'static>(
         .name(name.to_owned())
         .spawn(work)
         .context("a thread cannot be started")
+}
+
+fn load_certificates(settings: &Settings) -> Result<Option<TlsService>> {
+    if settings.certificates.is_empty() || !(settings.tls || settings.dtls) {
+        return Ok(None);
+    }
+    let options = TlsOptions {
+        tls12: settings.tls12,
+        cipher_list: settings.cipher_list.clone(),
+    };
+    let (service, findings) = TlsService::load(&settings.certificates, &options)?;
+    for finding in findings {
+        finding.log();
+    }
+    Ok(Some(service))
+}
+
+fn reload_certificates(tls: Option<&TlsService>) {
+    match tls.map(TlsService::reload) {
+        Some(Ok(findings)) => {
+            tracing::info!("SIGUSR2: the certificates are read anew");
+            findings.iter().for_each(Finding::log);
+        }
+        Some(Err(error)) => {
+            tracing::error!("SIGUSR2: the certificates stay as they were: {error:#}");
+        }
+        None => tracing::warn!("SIGUSR2: there are no certificates to read"),
+    }
+}
+
+fn stream_rules(settings: &Settings, shards: usize, tls: Option<TlsService>) -> Rules {
+    // Connections spread evenly over the shards, each of which counts its own.
+    let share = |all: usize| all.div_ceil(shards);
+    Rules {
+        tls: tls.filter(|_| settings.tls),
+        proxies: settings.proxy_trusted.clone().into(),
+        connections_max: share(settings.connections_max),
+        pending_max: share(settings.connections_max).div_ceil(4),
+        pending_per_source_max: share(settings.pending_connections_max),
+        handshake_timeout: HANDSHAKE_TIMEOUT,
+        allocate_timeout: settings.max_allocate_timeout,
+    }
 }
 
 fn relay_options(settings: &Settings) -> RelayOptions {
@@ -229,6 +305,9 @@ fn tell_totals(total: &Report) {
             ("drop_send_to_peers", total.to_peers.dropped()),
             ("events_lost", total.events_lost),
             ("panics", total.panics),
+            ("drop_slow_reader", total.slow_reader),
+            ("connections_refused", total.connections_refused),
+            ("connections_evicted", total.connections_evicted),
         ])
         .filter(|&(_, count)| count > 0)
         .map(|(name, count)| format!("{name}={count}"))
@@ -262,3 +341,5 @@ const fn plural(n: usize) -> &'static str {
 /// Events between the shards and the log; what comes on top is counted and not written.
 const EVENTS_WAITING: usize = 16_384;
 const RESERVED_DESCRIPTORS: u64 = 64;
+/// PROXY header and TLS handshake; a client that takes longer has given up itself.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,6 +18,7 @@ use turnbuckle_relay::{
 use crate::clock::Clock;
 use crate::sockets::{Opener, SocketTable};
 
+pub(crate) mod stream;
 pub(crate) mod udp;
 
 /// What a shard is made of.
@@ -43,6 +44,12 @@ pub(crate) struct Report {
     pub(crate) events_lost: u64,
     /// Packets that made the shard panic.
     pub(crate) panics: u64,
+    /// Relayed messages that a client on a stream did not read in time.
+    pub(crate) slow_reader: u64,
+    /// Connections turned away because there are too many.
+    pub(crate) connections_refused: u64,
+    /// Connections without an allocation that made room for newer ones.
+    pub(crate) connections_evicted: u64,
 }
 
 /// The part of a shard that does not depend on how its clients are reached.
@@ -184,11 +191,21 @@ impl Core {
         bytes: Span,
         tos: u8,
     ) {
-        let bytes = self.arena.slot(slot).get(bytes.range());
-        if let (Some(socket), Some(bytes)) = (self.sockets.get(relayed), bytes) {
-            let result = send_to(socket.as_fd(), bytes, peer, None, tos);
-            self.report.to_peers.count(&result);
+        if let Some(bytes) = self.arena.slot(slot).get(bytes.range()) {
+            send_from(&self.sockets, &mut self.report, relayed, peer, bytes, tos);
         }
+    }
+
+    /// Sends bytes that lie elsewhere to a peer.
+    #[inline]
+    pub(crate) fn send_to_peer(
+        &mut self,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        bytes: &[u8],
+        tos: u8,
+    ) {
+        send_from(&self.sockets, &mut self.report, relayed, peer, bytes, tos);
     }
 
     /// Ends what has expired.
@@ -269,6 +286,24 @@ impl Report {
         self.truncated += other.truncated;
         self.events_lost += other.events_lost;
         self.panics += other.panics;
+        self.slow_reader += other.slow_reader;
+        self.connections_refused += other.connections_refused;
+        self.connections_evicted += other.connections_evicted;
+    }
+}
+
+#[inline]
+fn send_from(
+    sockets: &SocketTable,
+    report: &mut Report,
+    relayed: RelayedId,
+    peer: SocketAddr,
+    bytes: &[u8],
+    tos: u8,
+) {
+    if let Some(socket) = sockets.get(relayed) {
+        let result = send_to(socket.as_fd(), bytes, peer, None, tos);
+        report.to_peers.count(&result);
     }
 }
 

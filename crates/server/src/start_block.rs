@@ -7,7 +7,7 @@ use std::path::Path;
 use turnbuckle_config::{DefaultFamily, Settings};
 use turnbuckle_proto::rest;
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, StreamAddress};
 
 /// The block, ending in a newline. Holds no secret.
 pub(crate) fn start_block(
@@ -23,8 +23,9 @@ pub(crate) fn start_block(
             None => "defaults; no configuration file".to_owned(),
         },
     );
-    let listen: Vec<String> = deployment.listen.iter().map(ToString::to_string).collect();
-    block.row("clients", &format!("udp {}", listen.join(", ")));
+    for line in clients(settings, deployment) {
+        block.row("clients", &line);
+    }
     block.row("relays at", &relays_at(settings, deployment));
     block.row("may log in", &may_log_in(settings, deployment));
     for line in peers(settings) {
@@ -72,6 +73,32 @@ impl Block {
         // Writing to a string cannot fail.
         let _ = writeln!(self.0, "  {name:<13} {text}");
     }
+}
+
+fn clients(settings: &Settings, deployment: &Deployment) -> Vec<String> {
+    let list = |addresses: &mut dyn Iterator<Item = std::net::SocketAddr>| {
+        let all: Vec<String> = addresses.map(|a| a.to_string()).collect();
+        all.join(", ")
+    };
+    let streams = |proxied: bool, for_tls: bool| {
+        let wanted = move |s: &&StreamAddress| s.proxied == proxied && s.for_tls == for_tls;
+        list(&mut deployment.streams.iter().filter(wanted).map(|s| s.address))
+    };
+    let dtls = if settings.dtls { " and dtls" } else { "" };
+    [
+        (
+            format!("udp{dtls}"),
+            list(&mut deployment.udp.iter().copied()),
+        ),
+        ("tcp".to_owned(), streams(false, false)),
+        ("tls".to_owned(), streams(false, true)),
+        ("tcp behind a proxy".to_owned(), streams(true, false)),
+        ("tls behind a proxy".to_owned(), streams(true, true)),
+    ]
+    .into_iter()
+    .filter(|(_, addresses)| !addresses.is_empty())
+    .map(|(transport, addresses)| format!("{transport} {addresses}"))
+    .collect()
 }
 
 fn relays_at(settings: &Settings, deployment: &Deployment) -> String {

@@ -1,0 +1,227 @@
+//! The shard of TCP and TLS clients: a tokio runtime on one thread. Each connection is a task; one more task waits for the epoll set
+//! that holds the relay sockets.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
+use tokio::task::{self, LocalSet};
+use tokio::time::{Instant, sleep, sleep_until};
+use turnbuckle_net::Events;
+use turnbuckle_relay as relay;
+
+use crate::shard::{Core, Parts, Report};
+use crate::tls::TlsService;
+
+mod connection;
+mod output;
+mod pending;
+mod proxy_protocol;
+mod state;
+
+use state::State;
+
+/// A stream shard before and while it runs.
+pub(crate) struct StreamShard {
+    stop: Arc<Notify>,
+    core: Core,
+    listeners: Vec<StreamListener>,
+    rules: Rules,
+}
+
+/// A socket that connections are accepted from.
+#[derive(Debug)]
+pub(crate) struct StreamListener {
+    pub(crate) socket: TcpListener,
+    /// Each connection begins with a PROXY protocol header.
+    pub(crate) proxied: bool,
+}
+
+/// What holds for every connection.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    /// `None`: there is no certificate, and TLS is refused.
+    pub(crate) tls: Option<TlsService>,
+    /// Where PROXY protocol headers are believed.
+    pub(crate) proxies: Arc<[IpNet]>,
+    /// Connections of this shard.
+    pub(crate) connections_max: usize,
+    /// Connections of this shard that have no allocation (yet); the oldest makes room for a new one.
+    pub(crate) pending_max: usize,
+    /// The same for one source: an IPv4 address or an IPv6 /64.
+    pub(crate) pending_per_source_max: usize,
+    /// How long PROXY header and TLS handshake may take.
+    pub(crate) handshake_timeout: Duration,
+    /// How long a connection may be without an allocation.
+    pub(crate) allocate_timeout: Duration,
+}
+
+/// What all tasks of a shard hold.
+pub(super) struct Shared {
+    state: RefCell<State>,
+    rules: Rules,
+    /// The relay's next deadline is earlier than the one being slept for.
+    timer: Notify,
+}
+
+impl StreamShard {
+    /// Fails if the kernel gives no epoll or no randomness.
+    pub(crate) fn new(
+        parts: Parts,
+        listeners: Vec<StreamListener>,
+        rules: Rules,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            stop: Arc::new(Notify::new()),
+            core: Core::new(parts, SLOTS)?,
+            listeners,
+            rules,
+        })
+    }
+
+    /// Tells the shard to end its allocations and return.
+    pub(crate) fn stop_handle(&self) -> Arc<Notify> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Serves until it is told to stop. An error means that the shard cannot go on.
+    pub(crate) fn run(self) -> io::Result<Report> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()?;
+        // A descriptor of its own, so that the waiting does not borrow what is waited for.
+        let poll = self.core.poll.as_fd().try_clone_to_owned()?;
+        let shared = Rc::new(Shared {
+            state: RefCell::new(State::new(self.core, &self.rules)),
+            rules: self.rules,
+            timer: Notify::new(),
+        });
+        let tasks = LocalSet::new();
+        let result = tasks.block_on(&runtime, async {
+            for listener in self.listeners {
+                listener.socket.set_nonblocking(true)?;
+                let socket = tokio::net::TcpListener::from_std(listener.socket)?;
+                let shared = Rc::clone(&shared);
+                task::spawn_local(accept(shared, socket, listener.proxied));
+            }
+            #[allow(deprecated, reason = "an OwnedFd stays open as long as the AsyncFd has it")]
+            let poll = AsyncFd::new(poll)?;
+            tokio::select! {
+                result = relay_from_peers(&shared, &poll) => result,
+                () = self.stop.notified() => Ok(()),
+            }
+        });
+        // Ends all connections.
+        drop(tasks);
+        drop(runtime);
+        let shared = Rc::into_inner(shared).ok_or_else(|| io::Error::other("a task is left"))?;
+        result.map(|()| shared.state.into_inner().finish())
+    }
+}
+
+/// Accepts for ever. Running out of descriptors or memory makes it wait, never spin: connections stay in the kernel's queue.
+async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, proxied: bool) {
+    let mut failing = false;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                failing = false;
+                let trusted = proxied && shared.is_trusted_proxy(peer);
+                let admitted = shared.state.borrow_mut().admit(peer, trusted);
+                if let Some(id) = admitted {
+                    let shared = Rc::clone(&shared);
+                    task::spawn_local(connection::serve(shared, id, stream, peer, proxied));
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted
+                ) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::error!("connections cannot be accepted for now: {error}");
+                    failing = true;
+                }
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Takes what arrives at relay sockets and ends what expires, for ever.
+async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    let mut events = Events::with_capacity(EVENTS);
+    loop {
+        let deadline = shared.sleep_for();
+        tokio::select! {
+            biased;
+            ready = poll.readable() => {
+                let mut ready = ready?;
+                let turn = catch_unwind(AssertUnwindSafe(|| {
+                    shared.state.borrow_mut().relay_from_peers(&mut events)
+                }));
+                match turn {
+                    // Level triggered: nothing is left only if nothing was there.
+                    Ok(Ok(0)) => ready.clear_ready(),
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => shared.state.borrow_mut().recover()?,
+                }
+            }
+            () = sleep_until_some(deadline) => shared.state.borrow_mut().end_expired(),
+            () = shared.timer.notified() => {}
+        }
+        // Connections have their turn in any case.
+        task::yield_now().await;
+    }
+}
+
+impl Shared {
+    fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
+        self.rules
+            .proxies
+            .iter()
+            .any(|net| net.contains(&peer.ip()))
+    }
+
+    /// When the relay wants to be called; remembered, so that an earlier wish is noticed.
+    fn sleep_for(&self) -> Option<Instant> {
+        let mut state = self.state.borrow_mut();
+        let timeout = state.arm();
+        timeout.map(|timeout| Instant::now() + timeout)
+    }
+
+    /// To be called after every input: the relay may want to be called earlier than before.
+    fn rearm(&self, state: &State) {
+        if state.wants_earlier_timer() {
+            self.timer.notify_one();
+        }
+    }
+}
+
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// True for what came over this shard's kind of transport.
+const fn is_stream(path: &relay::ClientPath) -> bool {
+    path.five_tuple.transport.is_stream()
+}
+
+/// A payload leaves its slot at once, into the output of a connection.
+const SLOTS: usize = 1;
+const EVENTS: usize = 64;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

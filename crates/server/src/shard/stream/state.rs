@@ -1,0 +1,302 @@
+//! What the tasks of a stream shard share: the core and the connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::Duration;
+
+use turnbuckle_net::{Events, HEADROOM};
+use turnbuckle_relay::{ClientPath, Decision, Event, FiveTuple, Instant, Now, Packet};
+
+use super::output::Output;
+use super::pending::{Pending, Place, Source};
+use super::{Rules, is_stream};
+use crate::shard::{Core, Report};
+use crate::sockets::Opener;
+
+pub(super) struct State {
+    core: Core,
+    connections: Vec<Option<Connection>>,
+    free: Vec<u32>,
+    connections_max: usize,
+    pending: Pending,
+    /// Bytes just read from a connection, with [`HEADROOM`] in front.
+    pub(super) scratch: Box<[u8]>,
+    /// The deadline that is being slept for.
+    armed: Option<Instant>,
+}
+
+/// What others may do to a connection. The socket itself belongs to its task.
+pub(super) struct Connection {
+    pub(super) output: Output,
+    waker: Option<Waker>,
+    five_tuple: Option<FiveTuple>,
+    place: Option<Place>,
+    source: Source,
+    pub(super) allocated: bool,
+    /// It has to make room for a newer one.
+    pub(super) evicted: bool,
+}
+
+impl State {
+    pub(super) fn new(core: Core, rules: &Rules) -> Self {
+        Self {
+            core,
+            connections: Vec::new(),
+            free: Vec::new(),
+            connections_max: rules.connections_max,
+            pending: Pending::new(rules.pending_max, rules.pending_per_source_max),
+            scratch: vec![0; SCRATCH_LEN].into_boxed_slice(),
+            armed: None,
+        }
+    }
+
+    /// A new connection from `peer`; `None` if there are too many. One from a trusted proxy counts when its client is known.
+    pub(super) fn admit(&mut self, peer: SocketAddr, trusted_proxy: bool) -> Option<u32> {
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None if self.connections.len() < self.connections_max => {
+                self.connections.push(None);
+                u32::try_from(self.connections.len() - 1).ok()?
+            }
+            None => {
+                self.core.report.connections_refused += 1;
+                return None;
+            }
+        };
+        let source = Source::from(peer.ip());
+        *self.connections.get_mut(id as usize)? = Some(Connection {
+            output: Output::default(),
+            waker: None,
+            five_tuple: None,
+            place: None,
+            source,
+            allocated: false,
+            evicted: false,
+        });
+        if !trusted_proxy {
+            self.await_allocation(id);
+        }
+        Some(id)
+    }
+
+    /// The client behind the connection is known now.
+    pub(super) fn identify(&mut self, id: u32, five_tuple: FiveTuple) {
+        // Two connections of one five-tuple cannot both be alive.
+        self.disconnect(&five_tuple);
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        connection.five_tuple = Some(five_tuple);
+        connection.source = Source::from(five_tuple.client.0.ip());
+        if let Some(place) = connection.place.take() {
+            self.pending.remove(place);
+        }
+        self.await_allocation(id);
+    }
+
+    pub(super) fn connection(&mut self, id: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(id as usize)?.as_mut()
+    }
+
+    /// The connection is over: its allocation goes with it (RFC 8656 §6), and its number is free.
+    pub(super) fn close(&mut self, id: u32) {
+        let five_tuple = self.connection(id).and_then(|c| c.five_tuple);
+        if let Some(five_tuple) = five_tuple {
+            self.disconnect(&five_tuple);
+        }
+        let closed = self.connections.get_mut(id as usize).and_then(Option::take);
+        if let Some(connection) = closed {
+            if let Some(place) = connection.place {
+                self.pending.remove(place);
+            }
+            self.free.push(id);
+        }
+    }
+
+    /// Handles one message that lies in the scratch buffer. `false` if the connection cannot go on.
+    pub(super) fn handle(&mut self, now: Now, path: &ClientPath, start: usize, len: usize) -> bool {
+        let Some(packet) = Packet::new(&mut self.scratch, start..start + len) else {
+            return false;
+        };
+        let goes_on = match self.core.handle_client(now, path, packet) {
+            Decision::ToPeer {
+                relayed,
+                peer,
+                bytes,
+            } => {
+                let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
+                self.core.send_to_peer(relayed, peer, bytes, 0);
+                true
+            }
+            Decision::ToClient { path, bytes } => {
+                let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
+                if !deliver(&mut self.connections, &path, bytes) {
+                    self.core.report.slow_reader += 1;
+                }
+                true
+            }
+            Decision::Answer { len } => {
+                let answer = self.core.answer.get(..len).unwrap_or_default();
+                let connection = self.connections.get_mut(path.handle as usize);
+                connection
+                    .and_then(Option::as_mut)
+                    .is_some_and(|c| c.output.push_answer(answer))
+            }
+            Decision::Drop(_) => true,
+        };
+        self.follow_events();
+        goes_on
+    }
+
+    /// Takes what is at relay sockets; how many of them had something.
+    pub(super) fn relay_from_peers(&mut self, events: &mut Events) -> io::Result<usize> {
+        self.core.poll.wait(Some(Duration::ZERO), events)?;
+        let now = self.core.clock.now();
+        for event in events.iter() {
+            if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
+                let slot = self.core.arena.slot(0);
+                let bytes = slot.get(from.bytes.range()).unwrap_or_default();
+                if !deliver(&mut self.connections, &from.path, bytes) {
+                    self.core.report.slow_reader += 1;
+                }
+            }
+        }
+        Ok(events.len())
+    }
+
+    pub(super) fn end_expired(&mut self) {
+        let now = self.core.clock.now();
+        self.core.end_expired(now);
+        self.follow_events();
+    }
+
+    pub(super) fn now(&mut self) -> Now {
+        self.core.clock.now()
+    }
+
+    /// How long may be slept, which is remembered.
+    pub(super) fn arm(&mut self) -> Option<Duration> {
+        self.armed = self.core.relay.poll_timeout();
+        self.core.timeout()
+    }
+
+    pub(super) fn wants_earlier_timer(&self) -> bool {
+        match (self.core.relay.poll_timeout(), self.armed) {
+            (Some(wanted), Some(armed)) => wanted < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+
+    /// After a panic: see [`Core::recover`].
+    pub(super) fn recover(&mut self) -> io::Result<()> {
+        if !self.core.recover()? {
+            for id in 0..self.connections.len() as u32 {
+                if self.connection(id).is_some_and(|c| c.allocated) {
+                    self.await_allocation(id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Report {
+        self.core.finish()
+    }
+
+    fn disconnect(&mut self, five_tuple: &FiveTuple) {
+        let now = self.core.clock.now();
+        let mut sockets = Opener {
+            table: &mut self.core.sockets,
+            poll: &self.core.poll,
+        };
+        self.core
+            .relay
+            .handle_disconnect(now, five_tuple, &mut sockets);
+        self.follow_events();
+    }
+
+    /// Learns from events which connections have an allocation, and passes them on.
+    fn follow_events(&mut self) {
+        while let Some(event) = self.core.relay.poll_event() {
+            match &event {
+                Event::AllocationCreated { path, .. } if is_stream(path) => {
+                    let place = self.owner(path).and_then(|connection| {
+                        connection.allocated = true;
+                        connection.place.take()
+                    });
+                    if let Some(place) = place {
+                        self.pending.remove(place);
+                    }
+                }
+                Event::AllocationDeleted { path, .. }
+                    if is_stream(path) && self.owner(path).is_some() =>
+                {
+                    self.await_allocation(path.handle);
+                }
+                _ => {}
+            }
+            self.core.tell(event);
+        }
+    }
+
+    fn owner(&mut self, path: &ClientPath) -> Option<&mut Connection> {
+        self.connection(path.handle)
+            .filter(|connection| connection.five_tuple == Some(path.five_tuple))
+    }
+
+    /// The connection has no allocation, and its time to make one runs.
+    fn await_allocation(&mut self, id: u32) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        connection.allocated = false;
+        connection.wake();
+        let source = connection.source;
+        let (place, evicted) = self.pending.insert(id, source);
+        if let Some(connection) = self.connection(id) {
+            connection.place = Some(place);
+        }
+        if let Some(evicted) = evicted.and_then(|id| self.connection(id)) {
+            evicted.place = None;
+            evicted.evicted = true;
+            evicted.wake();
+            self.core.report.connections_evicted += 1;
+        }
+    }
+}
+
+impl Connection {
+    /// Remembers whom to wake.
+    pub(super) fn park(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            None => self.waker = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Puts relayed data into the output of the connection that it is for; `false` if that is full or gone.
+#[inline]
+fn deliver(connections: &mut [Option<Connection>], path: &ClientPath, bytes: &[u8]) -> bool {
+    let Some(Some(connection)) = connections.get_mut(path.handle as usize) else {
+        return false;
+    };
+    let room = connection.output.push_data(bytes);
+    connection.wake();
+    room
+}
+
+/// What one read may add.
+pub(super) const READ_MAX_LEN: usize = 64 << 10;
+/// The longest message: a ChannelData message with header and padding, or a STUN message.
+pub(super) const MESSAGE_MAX_LEN: usize = 65_535 + 20;
+/// A message that was begun, and the next read behind it.
+const SCRATCH_LEN: usize = HEADROOM + MESSAGE_MAX_LEN + READ_MAX_LEN + turnbuckle_net::TAILROOM;
