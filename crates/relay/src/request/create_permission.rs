@@ -33,6 +33,7 @@ impl Relay {
         if wanted.is_empty() {
             return Err(Reject::BadRequest("XOR-PEER-ADDRESS is missing"));
         }
+        self.expire_parts(id, request.now.instant);
         self.check_room_for_permissions(id, wanted.iter().map(|&(ip, _)| ip))?;
         for (ip, reach) in wanted {
             self.install_permission(id, ip, reach, request.now.instant);
