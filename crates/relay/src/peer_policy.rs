@@ -81,12 +81,13 @@ impl PeerPolicy {
             .map_or(Verdict::Allowed(Reach::Anything), Verdict::Denied)
     }
 
-    /// True if data may be sent to this port of an opened address: anything but a listener of this server.
+    /// True if a listener of this server is reached there, under its local address or the advertised one.
     pub(crate) fn is_listener(&self, peer: SocketAddr, own: &RelayedPorts) -> bool {
+        let known_as = own.ip_as_advertised(peer.ip());
         self.listeners.iter().any(|listener| {
             listener.port() == peer.port()
                 && listener.is_ipv4() == peer.is_ipv4()
-                && (listener.ip() == peer.ip()
+                && (own.ip_as_advertised(listener.ip()) == known_as
                     || (listener.ip().is_unspecified() && self.is_host(peer.ip(), own)))
         })
     }
