@@ -93,6 +93,12 @@ impl Client {
     #[must_use]
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.credentials = Some((name.to_owned(), password.to_owned()));
+        // Two users at one address do not draw the same transaction ids.
+        let seed = name.bytes().chain(password.bytes());
+        let seed = seed.fold(u64::from(self.address.port()), |seed, byte| {
+            seed.rotate_left(7) ^ u64::from(byte)
+        });
+        self.transactions = Random::new(seed);
         self
     }
 
