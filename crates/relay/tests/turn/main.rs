@@ -1,0 +1,21 @@
+//! What clients and peers see of the relay, and what an attacker does not get: one file for each request and each promise.
+
+use turnbuckle_testkit::CountingAllocator;
+
+mod allocate;
+mod binding;
+mod channel_bind;
+mod create_permission;
+mod credentials;
+mod data;
+mod events;
+mod expiry;
+mod hairpin;
+mod nonce;
+mod peers;
+mod refresh;
+mod services;
+
+/// Counts for each thread, so the tests that do not look at it are not disturbed.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
