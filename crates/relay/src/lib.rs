@@ -66,7 +66,7 @@ pub use peer_policy::{
 };
 pub use permission::{Permission, Reach};
 pub use quota::{Exceeded, Limits, Quota, Ticket};
-pub use rate_limit::Rate;
+pub use rate_limit::{Rate, RateLimiter};
 pub use reject::Reject;
 pub use relay::Relay;
 pub use relayed::{

@@ -23,7 +23,7 @@ pub struct Rate {
 /// A source is an IPv4 address or an IPv6 /64. When a place is needed the source that has used least of its allowance makes
 /// room, so a flood from made-up sources cannot push out one that is being limited.
 #[derive(Clone)]
-pub(crate) struct RateLimiter {
+pub struct RateLimiter {
     rate: Option<Rate>,
     hasher: RandomState,
     cells: Vec<Cell>,
@@ -38,20 +38,28 @@ pub(crate) struct Cell {
 }
 
 impl RateLimiter {
-    pub(crate) fn new(rate: Option<Rate>, hash_seeds: [u64; 4], cells: Option<Vec<Cell>>) -> Self {
+    /// Every allowance is whole; no `rate` admits everybody. The seeds should be random, so that nobody can tell who shares a
+    /// place with whom.
+    pub fn new(rate: Option<Rate>, hash_seeds: [u64; 4]) -> Self {
+        Self::restore(rate, hash_seeds, Vec::new())
+    }
+
+    /// One that goes on from [`cells`](Self::cells), unless they are of a table of another size.
+    pub(crate) fn restore(rate: Option<Rate>, hash_seeds: [u64; 4], cells: Vec<Cell>) -> Self {
         let [a, b, c, d] = hash_seeds;
         let size = SETS.saturating_mul(WAYS);
         Self {
             rate,
             hasher: RandomState::with_seeds(a, b, c, d),
-            cells: cells
-                .filter(|cells| cells.len() == size)
-                .unwrap_or_else(|| vec![Cell::default(); size]),
+            cells: match cells.len() == size {
+                true => cells,
+                false => vec![Cell::default(); size],
+            },
         }
     }
 
     /// True if one more answer may go to this address now.
-    pub(crate) fn admit(&mut self, ip: IpAddr, now: Instant) -> bool {
+    pub fn admit(&mut self, ip: IpAddr, now: Instant) -> bool {
         let Some(rate) = self.rate else { return true };
         let step = Duration::from_micros(1_000_000u64.div_ceil(u64::from(rate.per_second.get())));
         let allowance = step.saturating_mul(rate.burst.get());
@@ -80,7 +88,7 @@ impl RateLimiter {
     }
 
     /// The source has proven itself: its allowance is whole again.
-    pub(crate) fn forgive(&mut self, ip: IpAddr) {
+    pub fn forgive(&mut self, ip: IpAddr) {
         let source = self.source(ip);
         if let Some(set) = self.set(source)
             && let Some(cell) = set.iter_mut().find(|cell| cell.source == source)
@@ -126,7 +134,7 @@ mod tests {
             per_second: NonZeroU32::new(per_second).unwrap(),
             burst: NonZeroU32::new(burst).unwrap(),
         };
-        RateLimiter::new(Some(rate), [1, 2, 3, 4], None)
+        RateLimiter::new(Some(rate), [1, 2, 3, 4])
     }
 
     fn admitted(limiter: &mut RateLimiter, ip: &str, tries: u32, now: Instant) -> u32 {

@@ -79,7 +79,7 @@ impl Relay {
         Self {
             shard,
             host_is_opened: config.policy.opens_host(&ports),
-            limiter: RateLimiter::new(config.unauthorized_rate, limiter_seeds, None),
+            limiter: RateLimiter::new(config.unauthorized_rate, limiter_seeds),
             config,
             quota,
             ports,

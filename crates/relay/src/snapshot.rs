@@ -133,10 +133,10 @@ impl Relay {
         let mut relay = Self {
             shard,
             host_is_opened: config.policy.opens_host(&ports),
-            limiter: RateLimiter::new(
+            limiter: RateLimiter::restore(
                 config.unauthorized_rate,
                 limiter_seeds,
-                Some(snapshot.limiter),
+                snapshot.limiter,
             ),
             config,
             quota,
