@@ -1,5 +1,6 @@
 //! Why a request is refused, and what the client is told.
 
+use core::fmt;
 use std::net::SocketAddr;
 
 use thiserror::Error;
@@ -22,7 +23,7 @@ pub enum Reject {
     Forbidden { peer: SocketAddr, denial: Denial },
     #[error("the allocation already has {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
-    #[error("unknown attributes")]
+    #[error("attributes that this server does not know:{}", List(.0))]
     UnknownAttributes(UnknownAttributes),
     #[error("the five-tuple has an allocation already")]
     AllocationExists,
@@ -94,6 +95,15 @@ impl Reject {
             self,
             Self::Unauthorized(Unauthorized::Challenge) | Self::StaleNonce
         )
+    }
+}
+
+/// The attributes one behind the other, each after a blank.
+struct List<'a>(&'a UnknownAttributes);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|a| write!(f, " {a}"))
     }
 }
 
