@@ -100,7 +100,7 @@ impl Relay {
     /// A relay that goes on where the snapshot was taken.
     ///
     /// The host's clock must go on as well: instants in the snapshot are on it. Every relayed transport address is opened again
-    /// through `sockets`; a host that kept the descriptors hands them out there.
+    /// through `sockets`; a host that kept the descriptors hands them out there. After an error all are closed again.
     pub fn restore(
         snapshot: Snapshot,
         config: Arc<Config>,
@@ -110,25 +110,37 @@ impl Relay {
     ) -> Result<Self, RestoreError> {
         let [table_seeds, limiter_seeds] = snapshot.hash_seeds;
         let shard = snapshot.shard;
+        let mut opened = Vec::new();
         let relayed = snapshot.relayed.try_map(|index, relayed| {
+            let id = RelayedId(index);
+            let owner = snapshot.allocations.get(relayed.allocation.0);
+            if !owner.is_some_and(|a| a.relayed.iter().any(|&named| named == id)) {
+                return Err(RestoreError::Inconsistent);
+            }
             let claim = ports
                 .claim_exactly(relayed.local)
                 .ok_or(RestoreError::NotOurs)?;
-            if let Err(error) = sockets.open(RelayedId(index), claim.local) {
+            if let Err(error) = sockets.open(id, claim.local) {
                 ports.release(&claim);
                 return Err(RestoreError::Open(error));
             }
-            ports.publish(&claim, shard, RelayedId(index));
-            let owner = snapshot.allocations.get(relayed.allocation.0);
-            let named = owner.is_some_and(|a| a.relayed.iter().any(|r| r.0 == index));
-            if !named {
-                return Err(RestoreError::Inconsistent);
-            }
+            ports.publish(&claim, shard, id);
+            opened.push((id, claim));
             Ok(Relayed {
                 allocation: relayed.allocation,
                 claim,
             })
-        })?;
+        });
+        let relayed = match relayed {
+            Ok(relayed) => relayed,
+            Err(error) => {
+                for (id, claim) in opened {
+                    sockets.close(id);
+                    ports.release(&claim);
+                }
+                return Err(error);
+            }
+        };
         let allocations = snapshot.allocations.map(|a| a.restore(&quota));
         let mut relay = Self {
             shard,
