@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use turnbuckle_relay::{
-    ClientAddress, ClientPath, Config, Decision, DropReason, Event, FiveTuple, HEADROOM, Now,
-    Packet, Quota, Relay, RelayedId, RelayedPorts, ServerAddress, ShardId, Stats, TAILROOM,
-    Transport,
+    ClientAddress, ClientPath, Config, Decision, DropReason, Event, FiveTuple, HEADROOM, Limits,
+    Now, Packet, Quota, Relay, RelayedId, RelayedPorts, ServerAddress, ShardId, Snapshot, Stats,
+    TAILROOM, Transport,
 };
 
 use crate::fake_sockets::FakeSockets;
@@ -30,6 +30,7 @@ pub struct Server {
     /// Bytes of the buffer for answers.
     pub answer_room: usize,
     config: Arc<Config>,
+    limits: Limits,
 }
 
 /// One relay and its sockets.
@@ -70,11 +71,12 @@ impl Server {
     /// That many shards with seeds of their own.
     pub fn new(
         config: Arc<Config>,
-        quota: Quota,
+        limits: Limits,
         ports: Arc<RelayedPorts>,
         shards: u8,
         seed: u64,
     ) -> Self {
+        let quota = Quota::new(limits);
         let mut seeds = Random::new(seed);
         let shards = (0..shards)
             .map(|number| Shard {
@@ -96,6 +98,7 @@ impl Server {
             keep_events: false,
             answer_room: ANSWER_LEN,
             config,
+            limits,
         }
     }
 
@@ -147,6 +150,32 @@ impl Server {
                 "a timer is still due after it was handled: {next:?} at {now:?}"
             );
             shard.finish(now, self.keep_events);
+        }
+    }
+
+    /// Stops and starts the server with its state taken along, as a restart does: sockets, quota and map of ports are new.
+    ///
+    /// `store` puts a snapshot away and gets it back. Events are taken before, counters start at zero.
+    ///
+    /// # Panics
+    /// If a snapshot cannot be restored.
+    pub fn restart(&mut self, store: impl Fn(Snapshot) -> Snapshot) {
+        let addresses: Vec<_> = self.ports.addresses().collect();
+        self.ports = Arc::new(RelayedPorts::new(&addresses, self.ports.ports().clone()));
+        self.quota = Quota::new(self.limits);
+        for shard in &mut self.shards {
+            let events = std::iter::from_fn(|| shard.relay.poll_event());
+            shard.events.extend(events);
+            shard.sockets = FakeSockets::default();
+            shard.relay = Relay::restore(
+                store(shard.relay.snapshot()),
+                Arc::clone(&self.config),
+                self.quota.clone(),
+                Arc::clone(&self.ports),
+                &mut shard.sockets,
+            )
+            .expect("the snapshot is restored");
+            shard.relay.check_invariants();
         }
     }
 

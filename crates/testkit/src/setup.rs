@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use turnbuckle_proto::LongTermKey;
 use turnbuckle_relay::{
-    Config, Credentials, Limits, NonceKey, PeerRule, Quota, RelayAddress, RelayedPorts,
-    SharedSecret,
+    Config, Credentials, Limits, NonceKey, PeerRule, RelayAddress, RelayedPorts, SharedSecret,
 };
 
 use crate::network::{Faults, Network};
@@ -100,7 +99,7 @@ impl Setup {
         let ports = Arc::new(RelayedPorts::new(&self.addresses, self.ports));
         let server = Server::new(
             Arc::new(self.config),
-            Quota::new(self.limits),
+            self.limits,
             ports,
             self.shards,
             self.seed,
