@@ -3,6 +3,7 @@
 use turnbuckle_testkit::CountingAllocator;
 
 mod allocate;
+mod amplification;
 mod binding;
 mod channel_bind;
 mod create_permission;
@@ -11,10 +12,13 @@ mod data;
 mod events;
 mod expiry;
 mod hairpin;
+mod heap;
+mod hostile;
 mod nonce;
 mod peers;
 mod refresh;
 mod services;
+mod snapshot;
 
 /// Counts for each thread, so the tests that do not look at it are not disturbed.
 #[global_allocator]
