@@ -266,3 +266,200 @@ const USUAL_BYTES: usize = 16 * 1024;
 const LARGEST_BYTES: u64 = 1024 * 1024;
 const MOST_LINKS: usize = 40;
 const LETS_ENCRYPT: &str = "letsencrypt";
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn reader(uid: u32, groups: &[u32], name: Option<&str>) -> Reader {
+        Reader {
+            uid,
+            groups: groups.to_vec(),
+            name: name.map(str::to_owned),
+        }
+    }
+
+    fn obstacle_at(path: &str, is_directory: bool, mode: u32) -> Obstacle {
+        Obstacle {
+            path: path.into(),
+            is_directory,
+            uid: 0,
+            gid: 0,
+            mode,
+        }
+    }
+
+    fn text(path: &str, reader: &Reader, obstacle: &Obstacle) -> String {
+        refusal(
+            "the private key file",
+            Path::new(path),
+            reader,
+            Some(obstacle),
+        )
+    }
+
+    #[test]
+    fn a_file_says_who_may_not_and_what_helps() {
+        let reader = reader(998, &[998], Some("turnbuckle"));
+        let key = obstacle_at("/etc/ssl/private/turn.pem", false, 0o640);
+        assert_eq!(
+            text("/etc/ssl/private/turn.pem", &reader, &key),
+            "the private key file /etc/ssl/private/turn.pem cannot be read by user turnbuckle (uid 998): /etc/ssl/private/turn.pem \
+             belongs to root:root with mode 0640. `setfacl -m u:turnbuckle:r /etc/ssl/private/turn.pem` lets it read; or, where keys \
+             belong to the group ssl-cert: `chgrp ssl-cert /etc/ssl/private/turn.pem && chmod 0640 /etc/ssl/private/turn.pem && \
+             usermod -a -G ssl-cert turnbuckle`"
+        );
+    }
+
+    #[test]
+    fn a_directory_in_the_way_is_named() {
+        let reader = reader(61_234, &[61_234], None);
+        let directory = obstacle_at("/etc/ssl/private", true, 0o710);
+        let text = text("/etc/ssl/private/turn.pem", &reader, &directory);
+        assert!(
+            text.contains(
+                "by the user with uid 61234: /etc/ssl/private belongs to root:root with mode 0710"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("`setfacl -m u:61234:x /etc/ssl/private` lets it pass"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn certbot_files_are_to_be_handed_out() {
+        let reader = reader(998, &[998], Some("turnbuckle"));
+        let live = obstacle_at("/etc/letsencrypt/live", true, 0o700);
+        let text = text(
+            "/etc/letsencrypt/live/turn.example.org/privkey.pem",
+            &reader,
+            &live,
+        );
+        assert!(
+            text.contains("/etc/letsencrypt/renewal-hooks/deploy"),
+            "{text}"
+        );
+        assert!(
+            text.contains("`install -D -o turnbuckle -m 0400 \"$RENEWED_LINEAGE\"/privkey.pem /etc/turnbuckle/privkey.pem`"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_permissions_do_not_explain_is_blamed_on_the_sandbox() {
+        let open = obstacle_at("/home/turn/key.pem", false, 0o644);
+        for reader in [
+            reader(998, &[], Some("turnbuckle")),
+            reader(0, &[0], Some("root")),
+        ] {
+            let text = text("/home/turn/key.pem", &reader, &open);
+            assert!(text.contains("AppArmor, SELinux, or the sandbox"), "{text}");
+        }
+        let by_group = obstacle_at("/etc/ssl/key.pem", false, 0o040);
+        assert!(reader(998, &[0], None).is_let_in(&by_group));
+        assert!(!reader(998, &[998], None).is_let_in(&by_group));
+        // The owner's bits count for the owner, and no others.
+        let by_others = obstacle_at("/etc/ssl/key.pem", false, 0o044);
+        assert!(
+            !Reader {
+                uid: 7,
+                ..reader(7, &[7], None)
+            }
+            .is_let_in(&Obstacle {
+                uid: 7,
+                ..by_others
+            })
+        );
+    }
+
+    #[test]
+    fn links_lead_to_what_is_in_the_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let archive = root.join("archive");
+        let live = root.join("live/turn");
+        fs::create_dir(&archive).unwrap();
+        fs::create_dir_all(&live).unwrap();
+        let key = archive.join("privkey1.pem");
+        fs::write(&key, "key").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        let link = live.join("privkey.pem");
+        symlink("../../archive/privkey1.pem", &link).unwrap();
+        let found = obstacle(&link).unwrap();
+        assert_eq!((found.path.as_path(), found.mode), (key.as_path(), 0o600));
+        assert!(!found.is_directory);
+
+        fs::remove_file(&key).unwrap();
+        assert!(obstacle(&link).is_none());
+        let text = read("the private key file", &link).unwrap_err().to_string();
+        assert!(
+            text.ends_with(&format!("does not exist: there is no {}", key.display())),
+            "{text}"
+        );
+
+        // Round and round.
+        symlink(root.join("b"), root.join("a")).unwrap();
+        symlink(root.join("a"), root.join("b")).unwrap();
+        let text = read("the private key file", &root.join("a"))
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("cannot be read"), "{text}");
+    }
+
+    #[test]
+    fn a_closed_directory_is_found_by_a_user_that_it_is_closed_to() {
+        let me = Reader::this_process();
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let closed = root.join("closed");
+        fs::create_dir(&closed).unwrap();
+        let key = closed.join("key.pem");
+        fs::write(&key, "key").unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        let outcome = read("the private key file", &key);
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        match me.uid {
+            // Nothing is closed to root.
+            0 => assert_eq!(outcome.unwrap().as_slice(), b"key"),
+            _ => {
+                let text = outcome.unwrap_err().to_string();
+                assert!(
+                    text.contains(&format!("{} belongs to", closed.display())),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn this_process_is_known() {
+        let me = Reader::this_process();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let metadata = file.as_file().metadata().unwrap();
+        assert_eq!(me.uid, metadata.uid());
+        assert!(me.groups.contains(&metadata.gid()));
+        assert_eq!(name_of(0, "/etc/passwd").as_deref(), Some("root"));
+    }
+
+    #[test]
+    fn directories_and_giants_are_no_pem_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = read("the certificate file", directory.path())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("cannot be read: Is a directory"), "{text}");
+        let giant = directory.path().join("giant.pem");
+        File::create(&giant)
+            .unwrap()
+            .set_len(LARGEST_BYTES + 1)
+            .unwrap();
+        let text = read("the certificate file", &giant)
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("is larger than 1048576 bytes"), "{text}");
+    }
+}

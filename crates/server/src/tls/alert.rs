@@ -229,3 +229,176 @@ const HTTP_METHODS: [&[u8]; 8] = [
     b"PRI * HTTP/2",
 ];
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{ContentType, HandshakeType, RootCertStore};
+
+    use super::*;
+    use crate::tls::test_certificates::{ALL_VERSIONS, Authority, Session, client_config, load};
+
+    fn explained(error: Error) -> (&'static str, String) {
+        let failure = explain(&io::Error::new(ErrorKind::InvalidData, error));
+        (failure.name, failure.to_string())
+    }
+
+    #[track_caller]
+    fn assert_explains(error: Error, name: &str, words: &str) {
+        let (found, text) = explained(error);
+        assert_eq!(found, name);
+        assert!(text.contains(name), "{text}");
+        assert!(text.contains(words), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+    }
+
+    #[test]
+    fn frequent_alerts_are_explained() {
+        for (alert, name, words) in [
+            (
+                AlertDescription::UnknownCA,
+                "unknown_ca (48)",
+                "libwebrtc carry their own list of roots",
+            ),
+            (
+                AlertDescription::CertificateExpired,
+                "certificate_expired (45)",
+                "renew it",
+            ),
+            (
+                AlertDescription::BadCertificate,
+                "bad_certificate (42)",
+                "the name it connects to",
+            ),
+            (
+                AlertDescription::CertificateUnknown,
+                "certificate_unknown (46)",
+                "browsers send this",
+            ),
+            (
+                AlertDescription::HandshakeFailure,
+                "handshake_failure (40)",
+                "TLS 1.2",
+            ),
+            (
+                AlertDescription::ProtocolVersion,
+                "protocol_version (70)",
+                "TLS 1.2",
+            ),
+            (
+                AlertDescription::NoApplicationProtocol,
+                "no_application_protocol (120)",
+                "stun.turn",
+            ),
+            (
+                AlertDescription::DecodeError,
+                "decode_error (50)",
+                "the client sent the TLS alert",
+            ),
+            (
+                AlertDescription::Unknown(99),
+                "unknown_alert (99)",
+                "the client sent the TLS alert",
+            ),
+        ] {
+            let (found, text) = explained(Error::AlertReceived(alert));
+            assert_eq!(Some(found), name.split(' ').next());
+            assert!(text.contains(name) && text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_objects_to_is_explained() {
+        assert_explains(
+            Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+            "handshake_failure",
+            "no TLS version, cipher suite",
+        );
+        assert_explains(
+            Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled),
+            "protocol_version",
+            "no TLS version",
+        );
+        assert_explains(
+            Error::InappropriateHandshakeMessage {
+                expect_types: vec![HandshakeType::ClientHello],
+                got_type: HandshakeType::Finished,
+            },
+            "unexpected_message",
+            "Finished",
+        );
+        assert_explains(
+            Error::InappropriateMessage {
+                expect_types: vec![ContentType::Handshake],
+                got_type: ContentType::ApplicationData,
+            },
+            "unexpected_message",
+            "ApplicationData",
+        );
+        assert_explains(
+            Error::InvalidMessage(InvalidMessage::MessageTooShort),
+            "decode_error",
+            "no valid TLS",
+        );
+        assert_explains(Error::DecryptError, "bad_record_mac", "damaged");
+        assert_explains(Error::PeerSentOversizedRecord, "record_overflow", "larger");
+        assert_explains(
+            Error::NoApplicationProtocol,
+            "no_application_protocol",
+            "ALPN",
+        );
+    }
+
+    #[test]
+    fn a_client_that_lacks_the_root_is_heard() {
+        let authority = Authority::new();
+        let (service, _) = load(&[authority.files("pair", &["turn.example.org"])]);
+        let mut roots = RootCertStore::empty();
+        roots.add(Authority::new().root.der().clone()).unwrap();
+        let stranger = Arc::new(client_config(roots, ALL_VERSIONS));
+        let error = Session::connect(&service, &stranger, "turn.example.org")
+            .err()
+            .unwrap();
+        // The stranger's root has the name of the right one, but not its key.
+        assert!(["unknown_ca", "decrypt_error"].contains(&explained(error).0));
+        let no_root = Arc::new(client_config(RootCertStore::empty(), ALL_VERSIONS));
+        let error = Session::connect(&service, &no_root, "turn.example.org")
+            .err()
+            .unwrap();
+        assert_explains(error, "unknown_ca", "libwebrtc");
+        let client = Arc::new(authority.client(ALL_VERSIONS));
+        let error = Session::connect(&service, &client, "other.example.org")
+            .err()
+            .unwrap();
+        assert_explains(error, "bad_certificate", "the name it connects to");
+    }
+
+    #[test]
+    fn other_protocols_are_recognised() {
+        for (first, words) in [
+            (&b"GET / HTTP/1.1\r\n"[..], "plain HTTP on a TLS port"),
+            (b"PRI * HTTP/2.0\r\n", "plain HTTP on a TLS port"),
+            (b"SSH-2.0-OpenSSH", "SSH on a TLS port"),
+            (b"PROXY TCP4 ", "PROXY protocol header"),
+            (PROXY_V2, "PROXY protocol header"),
+            (&[0x80, 0x2e, 0x01, 0x00], "SSL 2"),
+            (b"\xff\xfe", "neither TLS nor TURN"),
+            (b"", "neither TLS nor TURN"),
+        ] {
+            let failure = not_tls(first);
+            assert_eq!(failure.name, "not_tls");
+            assert!(failure.to_string().contains(words), "{first:?}: {failure}");
+        }
+        let garbage = Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        assert_eq!(explained(garbage).0, "not_tls");
+    }
+
+    #[test]
+    fn errors_of_the_socket_have_names_too() {
+        let name = |kind: ErrorKind| explain(&io::Error::from(kind)).name;
+        assert_eq!(name(ErrorKind::UnexpectedEof), "closed");
+        assert_eq!(name(ErrorKind::ConnectionReset), "closed");
+        assert_eq!(name(ErrorKind::TimedOut), "io");
+    }
+}

@@ -18,40 +18,19 @@ mod service;
 mod stamp;
 mod watch;
 
-use std::path::PathBuf;
-
-use turnbuckle_config::Secret;
+#[cfg(test)]
+mod test_certificates;
 
 pub(crate) use alert::{Failure, explain, not_tls};
 pub(crate) use finding::{Finding, Severity};
 pub(crate) use service::{Expiry, TlsService};
 pub(crate) use watch::Watch;
 
-/// Where one certificate and its key are.
-#[derive(Clone, Debug)]
-pub(crate) struct CertificateFiles {
-    /// PEM: the certificate, then the intermediate certificates up to the root.
-    pub(crate) cert: PathBuf,
-    /// PEM: PKCS#8 (also encrypted), PKCS#1 or SEC1. May be the same file.
-    pub(crate) key: PathBuf,
-    /// Opens an encrypted key; unused for any other.
-    pub(crate) password: Option<Secret>,
-}
-
-/// What is offered in a handshake.
+/// What is offered in a handshake: the settings `no-tlsv1_2` and `cipher-list`.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsOptions {
-    /// TLS 1.2 is offered beside 1.3. Default true.
+    /// TLS 1.2 is offered beside 1.3.
     pub(crate) tls12: bool,
     /// Cipher suites as OpenSSL writes them; `None` for all that are offered, the strongest first.
     pub(crate) cipher_list: Option<String>,
-}
-
-impl Default for TlsOptions {
-    fn default() -> Self {
-        Self {
-            tls12: true,
-            cipher_list: None,
-        }
-    }
 }

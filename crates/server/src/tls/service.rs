@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ClientHello;
 use rustls::version::{TLS12, TLS13};
+use turnbuckle_config::CertificateFiles;
 
 use super::finding::Finding;
 use super::pair::Pair;
 use super::resolver::{Resolver, Served};
 use super::stamp::Stamp;
-use super::{CertificateFiles, TlsOptions, cipher_list};
+use super::{TlsOptions, cipher_list};
 use crate::clock;
 
 /// Certificates and parameters for TLS clients. Cheap to clone; all clones see a reload.
@@ -101,6 +103,25 @@ impl TlsService {
             true => Arc::clone(&self.0.turn),
             false => Arc::clone(&self.0.any),
         }
+    }
+
+    /// The certificate for a client that knows the server by `name` and takes signatures of these kinds only; `None` if there is
+    /// none.
+    pub(crate) fn certificate(
+        &self,
+        name: Option<&str>,
+        offered: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let served = self.0.resolver.0.load();
+        let chosen = served.choose(name, offered)?;
+        chosen.key.choose_scheme(offered)?;
+        Some(Arc::clone(chosen))
+    }
+
+    /// The kind of key that clients are shown who name no server.
+    pub(crate) fn key_algorithm(&self) -> Option<SignatureAlgorithm> {
+        let served = self.0.resolver.0.load();
+        served.pairs.first().map(|pair| pair.certified().key.algorithm())
     }
 
     /// Reads all files again and uses what they hold from the next handshake on. Connections that are there go on.
@@ -219,3 +240,239 @@ fn config(
 
 /// RFC 7443 §3.
 const ALPN: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
+
+#[cfg(test)]
+mod tests {
+    use rustls::{ClientConfig, HandshakeKind, ProtocolVersion};
+
+    use super::*;
+    use crate::tls::test_certificates::{
+        ALL_VERSIONS, Authority, NOW, Session, leaf_params, load, options, replace,
+    };
+
+    fn connect(service: &TlsService, client: &Arc<ClientConfig>, name: &str) -> Session {
+        Session::connect(service, client, name).unwrap()
+    }
+
+    fn first(files: &CertificateFiles) -> Vec<u8> {
+        use rustls::pki_types::CertificateDer;
+        use rustls::pki_types::pem::PemObject;
+        CertificateDer::from_pem_file(&files.cert).unwrap().to_vec()
+    }
+
+    #[test]
+    fn the_certificate_is_chosen_by_name() {
+        let authority = Authority::new();
+        // All names are in all certificates' reach of the client: what is looked at is which one came.
+        let files = [
+            authority.files("first", &["turn.example.org", "192.0.2.1"]),
+            authority.files("wild", &["*.example.org", "*.example.net"]),
+            authority.files("exact", &["Relay.Example.org"]),
+        ];
+        let (service, _) = load(&files);
+        let client = Arc::new(authority.client(ALL_VERSIONS));
+        let seen = |name: &str| connect(&service, &client, name).certificate().to_vec();
+        assert_eq!(seen("turn.example.org"), first(&files[0]));
+        assert_eq!(seen("other.example.org"), first(&files[1]));
+        assert_eq!(seen("OTHER.example.NET"), first(&files[1]));
+        // The very name beats the wildcard before it.
+        assert_eq!(seen("relay.example.org"), first(&files[2]));
+        // An address is never sent as a name.
+        assert_eq!(seen("192.0.2.1"), first(&files[0]));
+    }
+
+    #[test]
+    fn a_wildcard_covers_one_label_and_unknown_names_get_the_first() {
+        let authority = Authority::new();
+        let files = [
+            authority.files("first", &["turn.example.org"]),
+            authority.files("wild", &["*.example.net"]),
+        ];
+        let (service, _) = load(&files);
+        let served = service.0.resolver.0.load();
+        let schemes = [rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
+        let chosen = |name: Option<&str>| served.choose(name, &schemes).unwrap().cert[0].to_vec();
+        assert_eq!(chosen(Some("a.example.net")), first(&files[1]));
+        assert_eq!(chosen(Some("a.example.net.")), first(&files[1]));
+        for name in [
+            None,
+            Some("a.b.example.net"),
+            Some("example.net"),
+            Some(".example.net"),
+            Some("*.example.org"),
+            Some("unknown.test"),
+        ] {
+            assert_eq!(chosen(name), first(&files[0]), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn of_two_certificates_for_a_name_the_client_gets_the_one_it_can_check() {
+        let authority = Authority::new();
+        let rsa = rcgen::KeyPair::from_pem(include_str!("testdata/rsa-pkcs8.pem")).unwrap();
+        let cert = authority.sign(&leaf_params(&["turn.example.org"]), &rsa);
+        let files = [
+            authority.files("ecdsa", &["turn.example.org"]),
+            authority.write("rsa", &cert, &rsa.serialize_pem()),
+        ];
+        let (service, _) = load(&files);
+        let served = service.0.resolver.0.load();
+        let chosen = |scheme| {
+            let chosen = served.choose(Some("turn.example.org"), &[scheme]);
+            chosen.unwrap().cert[0].to_vec()
+        };
+        use rustls::SignatureScheme as Scheme;
+        assert_eq!(chosen(Scheme::ECDSA_NISTP256_SHA256), first(&files[0]));
+        assert_eq!(chosen(Scheme::RSA_PSS_SHA256), first(&files[1]));
+    }
+
+    #[test]
+    fn both_versions_are_spoken_unless_told_otherwise() {
+        let authority = Authority::new();
+        let files = [authority.files("pair", &["turn.example.org"])];
+        let (service, _) = load(&files);
+        let client = |versions: &[_]| Arc::new(authority.client(versions));
+        let (old, new) = (client(&[&TLS12]), client(&[&TLS13]));
+        for (client, spoken) in [
+            (&old, ProtocolVersion::TLSv1_2),
+            (&new, ProtocolVersion::TLSv1_3),
+        ] {
+            let mut session = connect(&service, client, "turn.example.org");
+            assert_eq!(session.server.protocol_version(), Some(spoken));
+            session.echo();
+        }
+        let options = TlsOptions {
+            tls12: false,
+            ..options()
+        };
+        let (service, _) = TlsService::load_at(&files, &options, NOW).unwrap();
+        connect(&service, &new, "turn.example.org").echo();
+        let error = Session::connect(&service, &old, "turn.example.org").err();
+        let error = std::io::Error::other(error.unwrap());
+        assert_eq!(crate::tls::explain(&error).name, "protocol_version");
+    }
+
+    #[test]
+    fn a_cipher_list_is_obeyed() {
+        let authority = Authority::new();
+        let files = [authority.files("pair", &["turn.example.org"])];
+        let options = TlsOptions {
+            cipher_list: Some("ECDHE-ECDSA-CHACHA20-POLY1305:AES256-SHA".to_owned()),
+            ..options()
+        };
+        let (service, findings) = TlsService::load_at(&files, &options, NOW).unwrap();
+        assert!(findings[0].text.contains("left out: AES256-SHA;"));
+        let client = Arc::new(authority.client(&[&TLS12]));
+        let session = connect(&service, &client, "turn.example.org");
+        let suite = session.server.negotiated_cipher_suite().unwrap().suite();
+        assert_eq!(
+            suite,
+            rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        );
+    }
+
+    #[test]
+    fn application_protocols_are_agreed_on_and_never_needed() {
+        let authority = Authority::new();
+        let (service, _) = load(&[authority.files("pair", &["turn.example.org"])]);
+        let agreed = |offered: &[&[u8]]| {
+            let mut client = authority.client(ALL_VERSIONS);
+            client.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+            let mut session = connect(&service, &Arc::new(client), "turn.example.org");
+            session.echo();
+            session.server.alpn_protocol().map(<[u8]>::to_vec)
+        };
+        assert_eq!(agreed(&[]), None);
+        assert_eq!(agreed(&[b"stun.turn"]).unwrap(), b"stun.turn");
+        assert_eq!(
+            agreed(&[b"h2", b"stun.nat-discovery"]).unwrap(),
+            b"stun.nat-discovery"
+        );
+        assert_eq!(agreed(&[b"h2", b"http/1.1"]), None);
+    }
+
+    #[test]
+    fn sessions_are_resumed_by_ticket() {
+        let authority = Authority::new();
+        let (service, _) = load(&[authority.files("pair", &["turn.example.org"])]);
+        for versions in [&[&TLS12], &[&TLS13]] {
+            let client = Arc::new(authority.client(versions));
+            let kind = |session: Session| session.server.handshake_kind();
+            let mut session = connect(&service, &client, "turn.example.org");
+            session.echo();
+            assert_eq!(kind(session), Some(HandshakeKind::Full));
+            // What the first left at the client is good after a reload, too.
+            service.reload_at(NOW).unwrap();
+            let again = connect(&service, &client, "turn.example.org");
+            assert_eq!(kind(again), Some(HandshakeKind::Resumed));
+        }
+    }
+
+    #[test]
+    fn a_reload_swaps_for_new_connections_and_leaves_the_others() {
+        let authority = Authority::new();
+        let files = authority.files("pair", &["turn.example.org"]);
+        let (service, _) = load(std::slice::from_ref(&files));
+        let client = || Arc::new(authority.client(ALL_VERSIONS));
+        let old = first(&files);
+        let mut before = connect(&service, &client(), "turn.example.org");
+        assert_eq!(before.certificate().to_vec(), old);
+
+        let (cert, key) = authority.issue(&["turn.example.org"]);
+        replace(&files.cert, &cert);
+        replace(&files.key, &key);
+        let clone = service.clone();
+        assert!(service.reload_at(NOW).unwrap().is_new);
+        for service in [&service, &clone] {
+            let after = connect(service, &client(), "turn.example.org");
+            assert_eq!(after.certificate().to_vec(), first(&files));
+            assert_ne!(after.certificate().to_vec(), old);
+        }
+        before.echo();
+        assert!(!service.reload_at(NOW).unwrap().is_new);
+    }
+
+    #[test]
+    fn one_broken_pair_keeps_all_as_they_were() {
+        let authority = Authority::new();
+        let files = [
+            authority.files("a", &["a.example.org"]),
+            authority.files("b", &["b.example.org"]),
+        ];
+        let (service, _) = load(&files);
+        let old = [first(&files[0]), first(&files[1])];
+        let (cert, key) = authority.issue(&["a.example.org"]);
+        replace(&files[0].cert, &cert);
+        replace(&files[0].key, &key);
+        let (_, stray) = authority.issue(&["b.example.org"]);
+        replace(&files[1].key, &stray);
+        let error = service.reload_at(NOW).unwrap_err().to_string();
+        assert!(error.contains("does not fit the certificate"), "{error}");
+        let client = Arc::new(authority.client(ALL_VERSIONS));
+        for (name, old) in ["a.example.org", "b.example.org"].into_iter().zip(old) {
+            let seen = connect(&service, &client, name).certificate().to_vec();
+            assert_eq!(seen, old);
+        }
+    }
+
+    #[test]
+    fn expiry_is_that_of_the_chain() {
+        let authority = Authority::new();
+        let files = authority.files("pair", &["Turn.example.org", "*.example.net"]);
+        let (service, _) = load(std::slice::from_ref(&files));
+        assert_eq!(
+            service.expiry(),
+            [Expiry {
+                cert: files.cert,
+                names: vec!["turn.example.org".to_owned(), "*.example.net".to_owned()],
+                not_after: 4_733_510_400,
+            }]
+        );
+    }
+
+    #[test]
+    fn no_files_are_an_error() {
+        let error = TlsService::load(&[], &options()).unwrap_err();
+        assert!(error.to_string().contains("set cert and pkey"));
+    }
+}

@@ -137,3 +137,168 @@ impl Drop for Watch {
 
 /// Certificates run out while the server runs, too.
 const DATES_INTERVAL_SECONDS: u64 = 24 * 60 * 60;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::tls::Severity;
+    use crate::tls::test_certificates::{
+        ALL_VERSIONS, Authority, NOW, Session, leaf_params, load, replace,
+    };
+
+    struct Watched {
+        authority: Authority,
+        files: turnbuckle_config::CertificateFiles,
+        service: TlsService,
+        watcher: Watcher,
+    }
+
+    impl Watched {
+        fn new() -> Self {
+            let authority = Authority::new();
+            let files = authority.files("pair", &["turn.example.org"]);
+            Self::of(authority, files)
+        }
+
+        fn of(authority: Authority, files: turnbuckle_config::CertificateFiles) -> Self {
+            let (service, _) = load(std::slice::from_ref(&files));
+            Self {
+                watcher: Watcher::new(service.clone(), NOW),
+                authority,
+                files,
+                service,
+            }
+        }
+
+        fn seen(&self) -> Vec<u8> {
+            let client = self.authority.client(ALL_VERSIONS).into();
+            let session = Session::connect(&self.service, &client, "turn.example.org").unwrap();
+            session.certificate().to_vec()
+        }
+
+        fn step(&mut self) -> Vec<String> {
+            let findings = self.watcher.step(NOW);
+            findings.into_iter().map(|finding| finding.text).collect()
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_while_nothing_changes() {
+        let mut watched = Watched::new();
+        assert!(watched.step().is_empty());
+        // Same contents in a new file, as a backup tool restores them.
+        let cert = fs::read_to_string(&watched.files.cert).unwrap();
+        replace(&watched.files.cert, &cert);
+        let stamps = watched.service.stamps();
+        assert!(!watched.service.is_served(&stamps));
+        assert!(watched.step().is_empty());
+        assert!(watched.service.is_served(&stamps));
+    }
+
+    #[test]
+    fn a_pair_replaced_one_after_the_other_is_served_when_it_fits() {
+        let mut watched = Watched::new();
+        let old = watched.seen();
+        let (cert, key) = watched.authority.issue(&["turn.example.org"]);
+        replace(&watched.files.cert, &cert);
+        assert!(watched.step().is_empty());
+        assert_eq!(watched.seen(), old);
+        replace(&watched.files.key, &key);
+        let told = watched.step();
+        assert!(
+            told[0].contains("were replaced: new connections"),
+            "{told:?}"
+        );
+        assert!(told[1].contains("turn.example.org"), "{told:?}");
+        assert_ne!(watched.seen(), old);
+        assert!(watched.step().is_empty());
+    }
+
+    #[test]
+    fn a_replacement_that_stays_broken_is_told_once() {
+        let mut watched = Watched::new();
+        let old = watched.seen();
+        let (cert, key) = watched.authority.issue(&["turn.example.org"]);
+        replace(&watched.files.key, "nonsense");
+        assert!(watched.step().is_empty());
+        let told = watched.step();
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].contains("so the old certificates stay in use"),
+            "{told:?}"
+        );
+        assert!(told[0].contains("is not PEM"), "{told:?}");
+        assert!(watched.step().is_empty());
+        assert_eq!(watched.seen(), old);
+
+        // Another broken one is another matter.
+        fs::remove_file(&watched.files.key).unwrap();
+        assert!(watched.step().is_empty());
+        assert!(watched.step()[0].contains("does not exist"));
+        assert!(watched.step().is_empty());
+
+        replace(&watched.files.cert, &cert);
+        replace(&watched.files.key, &key);
+        assert!(watched.step()[0].contains("were replaced: new connections"));
+        assert_ne!(watched.seen(), old);
+    }
+
+    #[test]
+    fn links_are_followed_as_certbot_sets_them() {
+        let authority = Authority::new();
+        let first = authority.files("archive1", &["turn.example.org"]);
+        let second = authority.files("archive2", &["turn.example.org"]);
+        let live = authority.path("live");
+        fs::create_dir(&live).unwrap();
+        let files = turnbuckle_config::CertificateFiles {
+            cert: live.join("fullchain.pem"),
+            key: live.join("privkey.pem"),
+            password: None,
+        };
+        symlink("../archive1/cert.pem", &files.cert).unwrap();
+        symlink(&first.key, &files.key).unwrap();
+        let mut watched = Watched::of(authority, files.clone());
+        let old = watched.seen();
+        assert!(watched.step().is_empty());
+        for (link, target) in [(&files.cert, &second.cert), (&files.key, &second.key)] {
+            fs::remove_file(link).unwrap();
+            symlink(target, link).unwrap();
+        }
+        assert!(watched.step()[0].contains("were replaced: new connections"));
+        assert_ne!(watched.seen(), old);
+    }
+
+    #[test]
+    fn dates_are_looked_at_once_a_day() {
+        let authority = Authority::new();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = leaf_params(&["turn.example.org"]);
+        params.not_after = rcgen::date_time_ymd(2026, 12, 12);
+        let cert = authority.sign(&params, &key) + &authority.intermediate.pem();
+        let files = authority.write("pair", &cert, &key.serialize_pem());
+        let mut watched = Watched::of(authority, files);
+        const DAY: u64 = 24 * 60 * 60;
+        assert!(watched.watcher.step(NOW + DAY - 1).is_empty());
+        let told = watched.watcher.step(NOW + 2 * DAY);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].severity, Severity::Warning);
+        assert!(
+            told[0].text.contains("expires in 20 days, on 2026-12-12"),
+            "{told:?}"
+        );
+        assert!(watched.watcher.step(NOW + 2 * DAY + 1).is_empty());
+        let told = watched.watcher.step(NOW + 30 * DAY);
+        assert_eq!(told[0].severity, Severity::Error);
+    }
+
+    #[test]
+    fn the_thread_ends_when_the_watch_is_dropped() {
+        let watched = Watched::new();
+        let watch = Watch::start(watched.service.clone()).unwrap();
+        // Joins the thread, which would otherwise wait for the next look.
+        drop(watch);
+    }
+}
