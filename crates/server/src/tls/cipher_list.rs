@@ -198,7 +198,7 @@ const TLS12_GROUPS: [&str; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::Severity;
+    use crate::tls::finding::Severity;
 
     fn names(list: &str) -> (Vec<&'static str>, Vec<Finding>) {
         let (suites, findings) = select(Some(list), true);

@@ -21,8 +21,8 @@ mod watch;
 #[cfg(test)]
 mod test_certificates;
 
-pub(crate) use alert::{Failure, explain, not_tls};
-pub(crate) use finding::{Finding, Severity};
+pub(crate) use alert::{explain, not_tls};
+pub(crate) use finding::Finding;
 pub(crate) use service::{Expiry, TlsService};
 pub(crate) use watch::Watch;
 

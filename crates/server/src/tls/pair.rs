@@ -301,7 +301,7 @@ mod tests {
     use rustls::crypto::aws_lc_rs;
 
     use super::*;
-    use crate::tls::Severity;
+    use crate::tls::finding::Severity;
     use crate::tls::test_certificates::{Authority, NOW, leaf_params};
 
     fn load(files: &CertificateFiles) -> Result<Pair> {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use arc_swap::ArcSwap;
-use rustls::sign::CertifiedKey;
-use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::ClientHello;
+use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SignatureAlgorithm, SignatureScheme};
 use turnbuckle_config::CertificateFiles;
 
 use super::finding::Finding;
@@ -121,7 +121,10 @@ impl TlsService {
     /// The kind of key that clients are shown who name no server.
     pub(crate) fn key_algorithm(&self) -> Option<SignatureAlgorithm> {
         let served = self.0.resolver.0.load();
-        served.pairs.first().map(|pair| pair.certified().key.algorithm())
+        served
+            .pairs
+            .first()
+            .map(|pair| pair.certified().key.algorithm())
     }
 
     /// Reads all files again and uses what they hold from the next handshake on. Connections that are there go on.
@@ -290,7 +293,7 @@ mod tests {
         ];
         let (service, _) = load(&files);
         let served = service.0.resolver.0.load();
-        let schemes = [rustls::SignatureScheme::ECDSA_NISTP256_SHA256];
+        let schemes = [SignatureScheme::ECDSA_NISTP256_SHA256];
         let chosen = |name: Option<&str>| served.choose(name, &schemes).unwrap().cert[0].to_vec();
         assert_eq!(chosen(Some("a.example.net")), first(&files[1]));
         assert_eq!(chosen(Some("a.example.net.")), first(&files[1]));
@@ -321,7 +324,7 @@ mod tests {
             let chosen = served.choose(Some("turn.example.org"), &[scheme]);
             chosen.unwrap().cert[0].to_vec()
         };
-        use rustls::SignatureScheme as Scheme;
+        use SignatureScheme as Scheme;
         assert_eq!(chosen(Scheme::ECDSA_NISTP256_SHA256), first(&files[0]));
         assert_eq!(chosen(Scheme::RSA_PSS_SHA256), first(&files[1]));
     }

@@ -144,7 +144,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::tls::Severity;
+    use crate::tls::finding::Severity;
     use crate::tls::test_certificates::{
         ALL_VERSIONS, Authority, NOW, Session, leaf_params, load, replace,
     };
