@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bench_net;
 mod packages;
 mod steps;
 mod tally;
@@ -21,6 +23,9 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => test::run(Scope::Everything),
         ["test", "--quick"] => test::run(Scope::Quick),
+        ["bench", arguments @ ..] => bench::run(arguments),
+        ["bench-net", "up"] => bench_net::up(),
+        ["bench-net", "down"] => bench_net::down(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -45,4 +50,6 @@ Usage: cargo xtask TASK
 Tasks:
   test           formatting, lints, documentation, every test; installs what the interop tests need
   test --quick   the same without the interop tests and without installing anything
+  bench          the standard benchmark, to docs/benchmarks.md; `bench ARGUMENTS` runs turnbuckle-bench with them
+  bench-net up   network namespaces for `bench --netns`; `bench-net down` removes them (as root)
 ";
