@@ -88,6 +88,11 @@ impl Process {
         self.output.text(|stream| stream == Stream::Stderr)
     }
 
+    /// Its number; that of what it runs if it is a program that does nothing but run another one in its place.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends `signal`.
     ///
     /// # Panics

@@ -16,6 +16,7 @@ use crate::{Namespace, Process, Signal, binaries, free_port};
 pub struct Server {
     process: Process,
     addresses: Vec<SocketAddr>,
+    more_ports: Vec<(&'static str, u16)>,
     directory: TempDir,
 }
 
@@ -34,7 +35,9 @@ impl Server {
         ServerBuilder {
             config: Some(config),
             listen: vec![Ipv4Addr::LOCALHOST.into()],
+            more_ports: Vec::new(),
             namespace: None,
+            limits: None,
         }
     }
 
@@ -61,6 +64,22 @@ impl Server {
     /// The port it listens on.
     pub fn port(&self) -> u16 {
         self.address().port()
+    }
+
+    /// The port that [`ServerBuilder::port_for`] found for `key`.
+    ///
+    /// # Panics
+    /// If it was not asked to.
+    pub fn port_for(&self, key: &str) -> u16 {
+        let found = self.more_ports.iter().find(|(known, _)| *known == key);
+        found
+            .unwrap_or_else(|| panic!("no port was asked for {key}"))
+            .1
+    }
+
+    /// The process, for a look into `/proc`.
+    pub fn process_id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The configuration file it was started with.
@@ -122,7 +141,9 @@ pub struct ServerBuilder<'a> {
     /// `None`: started without a file.
     config: Option<&'a str>,
     listen: Vec<IpAddr>,
+    more_ports: Vec<&'static str>,
     namespace: Option<&'a Namespace>,
+    limits: Option<&'a str>,
 }
 
 impl<'a> ServerBuilder<'a> {
@@ -131,6 +152,20 @@ impl<'a> ServerBuilder<'a> {
     #[must_use]
     pub fn listen(mut self, addresses: &[IpAddr]) -> Self {
         self.listen = addresses.to_vec();
+        self
+    }
+
+    /// Adds `key` with a free port to the file, such as `tls-listening-port`; see [`Server::port_for`].
+    #[must_use]
+    pub fn port_for(mut self, key: &'static str) -> Self {
+        self.more_ports.push(key);
+        self
+    }
+
+    /// Runs the server through `prlimit` with this argument, such as `--nofile=64`; not in a namespace.
+    #[must_use]
+    pub fn limited(mut self, limits: &'a str) -> Self {
+        self.limits = Some(limits);
         self
     }
 
@@ -158,20 +193,30 @@ impl<'a> ServerBuilder<'a> {
     fn try_start(&self) -> Option<Server> {
         let port = match self.namespace {
             Some(_) => NAMESPACE_PORT,
-            None if self.listen.is_empty() => free_port(&[Ipv4Addr::UNSPECIFIED.into()]),
-            None => free_port(&self.listen),
+            None => self.free_port(),
         };
+        let more_ports: Vec<_> = self
+            .more_ports
+            .iter()
+            .map(|&key| (key, self.free_port()))
+            .collect();
         let directory = TempDir::with_prefix("turnbuckle-").expect("a temporary directory");
         let program = binaries::turnbuckle();
-        let mut command = match self.namespace {
-            Some(namespace) => namespace.command(&program),
-            None => Command::new(&program),
+        let mut command = match (self.namespace, self.limits) {
+            (Some(namespace), _) => namespace.command(&program),
+            (None, Some(limits)) => {
+                let mut command = Command::new("prlimit");
+                command.arg(limits).arg(&program);
+                command
+            }
+            (None, None) => Command::new(&program),
         };
         command.current_dir(directory.path());
         match self.config {
             Some(config) => {
                 let path = config_path(&directory);
-                fs::write(&path, self.file(config, port)).expect("the file can be written");
+                fs::write(&path, self.file(config, port, &more_ports))
+                    .expect("the file can be written");
                 command.arg("-c").arg(&path);
             }
             None => {
@@ -203,12 +248,23 @@ impl<'a> ServerBuilder<'a> {
         Some(Server {
             process,
             addresses,
+            more_ports,
             directory,
         })
     }
 
-    fn file(&self, config: &str, port: u16) -> String {
+    fn free_port(&self) -> u16 {
+        match self.listen.is_empty() {
+            true => free_port(&[Ipv4Addr::UNSPECIFIED.into()]),
+            false => free_port(&self.listen),
+        }
+    }
+
+    fn file(&self, config: &str, port: u16, more_ports: &[(&str, u16)]) -> String {
         let mut text = format!("listening-port={port}\n");
+        for (key, port) in more_ports {
+            text.push_str(&format!("{key}={port}\n"));
+        }
         for ip in &self.listen {
             text.push_str(&format!("listening-ip={ip}\n"));
         }
