@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 
 use turnbuckle_proto::{
-    Class, EncodeError, IntegrityKey, LongTermKey, Message, MessageBuilder, Method, TransactionId,
-    rest,
+    AddressFamily, Class, EncodeError, IntegrityKey, LongTermKey, Message, MessageBuilder, Method,
+    TransactionId, rest,
 };
 
 /// Who all the clients of a run say they are.
@@ -105,7 +105,10 @@ impl Account {
             dialogue.transaction(),
         )?;
         match *request {
-            Request::Allocate => builder.requested_transport(UDP)?,
+            Request::Allocate(AddressFamily::V4) => builder.requested_transport(UDP)?,
+            Request::Allocate(family) => builder
+                .requested_transport(UDP)?
+                .requested_address_family(family)?,
             Request::ChannelBind(peer) => {
                 builder.channel_number(CHANNEL)?.xor_peer_address(peer)?
             }
@@ -158,7 +161,8 @@ impl Dialogue {
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
-    Allocate,
+    /// Of a relayed address of this family; IPv4 is what a server gives without being asked.
+    Allocate(AddressFamily),
     /// Binds [`CHANNEL`] to the peer.
     ChannelBind(SocketAddr),
     CreatePermission(SocketAddr),
@@ -169,7 +173,7 @@ pub(crate) enum Request {
 impl Request {
     fn method(&self) -> Method {
         match self {
-            Self::Allocate => Method::ALLOCATE,
+            Self::Allocate(_) => Method::ALLOCATE,
             Self::ChannelBind(_) => Method::CHANNEL_BIND,
             Self::CreatePermission(_) => Method::CREATE_PERMISSION,
             Self::Release => Method::REFRESH,
@@ -201,6 +205,8 @@ const CHALLENGES_MAX: u32 = 2;
 mod tests {
     use super::*;
 
+    const ALLOCATE: Request = Request::Allocate(AddressFamily::V4);
+
     fn answer(request: &[u8], class: Class, code: u16) -> Vec<u8> {
         let request = Message::decode(request).unwrap();
         let mut buf = [0; 256];
@@ -223,13 +229,13 @@ mod tests {
         let mut account = Account::new("user", "pass");
         let mut dialogue = Dialogue::new(3);
         let mut buf = [0; 512];
-        let len = account.write(&mut dialogue, &Request::Allocate, &mut buf);
+        let len = account.write(&mut dialogue, &ALLOCATE, &mut buf);
         let first = buf[..len].to_vec();
         assert!(!Message::decode(&first).unwrap().has_integrity());
 
         let challenge = answer(&first, Class::Error, 401);
         assert_eq!(account.read(&mut dialogue, &challenge), Reply::Challenged);
-        let len = account.write(&mut dialogue, &Request::Allocate, &mut buf);
+        let len = account.write(&mut dialogue, &ALLOCATE, &mut buf);
         let second = Message::decode(&buf[..len]).unwrap();
         assert_ne!(
             second.transaction_id(),
@@ -256,12 +262,26 @@ mod tests {
         let mut buf = [0; 512];
         let mut replies = Vec::new();
         for _ in 0..3 {
-            let len = account.write(&mut dialogue, &Request::Allocate, &mut buf);
+            let len = account.write(&mut dialogue, &ALLOCATE, &mut buf);
             let refusal = answer(&buf[..len], Class::Error, 401);
             replies.push(account.read(&mut dialogue, &refusal));
         }
         let refused = Reply::Refused("401 No".into());
         assert_eq!(replies, [Reply::Challenged, Reply::Challenged, refused]);
+    }
+
+    #[test]
+    fn ipv6_is_asked_for() {
+        let account = Account::new("user", "pass");
+        let family = |family| {
+            let mut buf = [0; 128];
+            let request = Request::Allocate(family);
+            let len = account.write(&mut Dialogue::new(0), &request, &mut buf);
+            let message = Message::decode(&buf[..len]).unwrap();
+            message.requested_address_family().unwrap()
+        };
+        assert_eq!(family(AddressFamily::V4), None);
+        assert_eq!(family(AddressFamily::V6), Some(Ok(AddressFamily::V6)));
     }
 
     #[test]

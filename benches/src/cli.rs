@@ -2,13 +2,13 @@
 //!
 //! Owns the options and what they add up to. Must not run anything.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use turnbuckle_net::allowed_cpus;
+use turnbuckle_net::{allowed_cpus, source_toward};
 
 use crate::comparison::Comparison;
 use crate::contestant::{Contestant, Login, Programs, Target};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long = "server", short, value_name = "SERVER")]
     servers: Vec<String>,
 
-    /// A server that runs already and can be reached from 127.0.0.0/8 or the namespaces, as NAME=IP:PORT
+    /// A server that runs already, as NAME=IP:PORT; one that is not on the loopback interface is measured alone
     #[arg(long, value_name = "NAME=IP:PORT")]
     target: Option<String>,
 
@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// A user of the target
     #[arg(long, requires = "target", value_name = "NAME:PASSWORD")]
     user: Option<String>,
+
+    /// This host's address that the target relays to, if it is not the one that clients use
+    #[arg(long, requires = "target", value_name = "IP")]
+    peer_ip: Option<IpAddr>,
 
     /// What the packets do: up, down, both, echo, hairpin, binding, handshake, hold
     #[arg(
@@ -101,7 +105,7 @@ pub(crate) struct Args {
     )]
     traffic: Vec<Traffic>,
 
-    /// Packets per second, or closed:N: as fast as the server takes them with N on their way (closed: 512)
+    /// Packets per second, or closed:N: as fast as the server takes them with N on their way (closed: 512; handshakes at most 32)
     #[arg(
         long,
         short,
@@ -166,11 +170,7 @@ impl Args {
     /// # Errors
     /// If something can't be measured, named or found.
     pub(crate) fn comparison(&self) -> Result<Comparison> {
-        let network = if self.netns {
-            Network::namespaces()?
-        } else {
-            Network::loopback()
-        };
+        let network = self.network()?;
         let rows = self.rows()?;
         let contestants = self.contestants()?;
         let cpus = allowed_cpus()?;
@@ -217,6 +217,24 @@ impl Args {
         self.seconds
     }
 
+    fn network(&self) -> Result<Network> {
+        if self.netns {
+            return Network::namespaces();
+        }
+        let Some(target) = self.target_address()?.map(|(_, address)| address.ip()) else {
+            return Ok(Network::loopback());
+        };
+        if target.is_loopback() && self.peer_ip.is_none() {
+            return Ok(Network::loopback());
+        }
+        if !self.servers.is_empty() {
+            bail!("a target that is not on the loopback interface is measured alone");
+        }
+        let clients =
+            source_toward(target).with_context(|| format!("there is no way to {target}"))?;
+        Ok(Network::elsewhere(clients, self.peer_ip.unwrap_or(clients)))
+    }
+
     fn rows(&self) -> Result<Vec<Row>> {
         if self.standard {
             return Ok(matrix::standard());
@@ -236,7 +254,14 @@ impl Args {
                                         allocations,
                                         payload,
                                         traffic,
-                                        load,
+                                        load: match load {
+                                            Load::Closed(window)
+                                                if scenario == Scenario::Handshake =>
+                                            {
+                                                Load::Closed(window.min(HANDSHAKES_MAX))
+                                            }
+                                            load => load,
+                                        },
                                         pinned: self.pin,
                                         goals: Vec::new(),
                                     });
@@ -284,13 +309,9 @@ impl Args {
     }
 
     fn target(&self) -> Result<Option<Contestant>> {
-        let Some(text) = &self.target else {
+        let Some((name, address)) = self.target_address()? else {
             return Ok(None);
         };
-        let (name, address) = text.split_once('=').unwrap_or(("target", text));
-        let address: SocketAddr = address
-            .parse()
-            .with_context(|| format!("--target: {address:?} is no IP:PORT"))?;
         let login = match (&self.secret, &self.user) {
             (Some(secret), _) => Login::Secret(secret.clone()),
             (None, Some(user)) => {
@@ -311,6 +332,17 @@ impl Args {
         };
         Ok(Some(Contestant::running(name, target)))
     }
+
+    fn target_address(&self) -> Result<Option<(&str, SocketAddr)>> {
+        let Some(text) = &self.target else {
+            return Ok(None);
+        };
+        let (name, address) = text.split_once('=').unwrap_or(("target", text));
+        let address = address
+            .parse()
+            .with_context(|| format!("--target: {address:?} is no IP:PORT"))?;
+        Ok(Some((name, address)))
+    }
 }
 
 fn seconds(option: &str, value: f64) -> Result<Duration> {
@@ -321,6 +353,8 @@ fn seconds(option: &str, value: f64) -> Result<Duration> {
 }
 
 const DEFAULT_SERVERS: [&str; 3] = ["turnbuckle", "coturn", "reflector"];
+/// More at a time only make a queue.
+const HANDSHAKES_MAX: u32 = 32;
 /// Below the five minutes of a permission, which is not refreshed.
 const SECONDS_MAX: f64 = 120.0;
 const AFTER_HELP: &str = "\
@@ -390,6 +424,7 @@ mod tests {
         assert!(error("-s coturn -s coturn").contains("twice"));
         assert!(error("--target 127.0.0.1:3478").contains("--secret"));
         assert!(error("--target=localhost --secret s").contains("localhost"));
+        assert!(error("--target 192.0.2.1:3478 --secret s -s coturn").contains("alone"));
         assert!(error("--seconds 0").contains("--seconds"));
     }
 

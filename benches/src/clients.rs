@@ -65,6 +65,14 @@ impl Clients {
         }
     }
 
+    /// How many clients there can be.
+    pub(crate) fn capacity(&self) -> u32 {
+        match self {
+            Self::Udp { endpoint, .. } => endpoint.capacity(),
+            Self::Streams(streams) => streams.capacity(),
+        }
+    }
+
     /// Messages sent, and messages that found no room.
     pub(crate) fn sent_and_dropped(&self) -> (u64, u64) {
         match self {

@@ -167,6 +167,16 @@ impl Contestant {
         }
     }
 
+    fn where_to_find(&self) -> String {
+        match self.name.as_str() {
+            "turnbuckle" => "build turnbuckle-server, or name it with --turnbuckle".to_owned(),
+            "coturn" => {
+                "install the package coturn, or name its turnserver with --coturn".to_owned()
+            }
+            name => format!("cannot start {name}"),
+        }
+    }
+
     /// What `--version` prints, in one line; nothing if it has no such option.
     pub(crate) fn version(&self) -> Option<String> {
         let Kind::Command { words, .. } = &self.kind else {
@@ -200,7 +210,8 @@ impl Contestant {
         let mut words = words.iter().map(|word| place.fill_in(word));
         let mut command = Command::new(words.next().context("no command")?);
         command.args(words);
-        let process = Process::start(&mut command, directory.path(), network, cpu)?;
+        let process = Process::start(&mut command, directory.path(), network, cpu)
+            .with_context(|| self.where_to_find())?;
         let uses_password = matches!(&self.kind, Kind::Command { words, .. }
             if words.iter().any(|word| word.contains("{password}")));
         let mut server = Server {
@@ -302,7 +313,7 @@ fn answers_binding(server: SocketAddr) -> Result<bool> {
 struct Surroundings {
     address: Ipv4Addr,
     relay: Ipv4Addr,
-    peers: String,
+    peers: &'static str,
     loopback: bool,
     port: u16,
     tls_port: u16,
@@ -325,7 +336,7 @@ impl Surroundings {
         Ok(Self {
             address: network.server,
             relay: network.relay,
-            peers: network.peer_range(),
+            peers: network.peer_range,
             loopback: network.is_loopback(),
             port: ports[0],
             tls_port: ports[1],

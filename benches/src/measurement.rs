@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::thread::set_current_timer_slack;
 use serde::Serialize;
 use turnbuckle_net::pin_current_thread;
+use turnbuckle_proto::AddressFamily;
 
 use crate::account::{Dialogue, Request};
 use crate::clients::Clients;
@@ -110,12 +111,18 @@ pub(crate) fn measure(
 }
 
 fn traffic(row: &Row, server: &mut Server, setting: &Setting) -> Result<Measurement> {
-    let mut clients = connect(row, server, setting)?;
-    let mut peers = setting
-        .network
-        .inside(Place::Peer, || Endpoint::bind(setting.network.peers))??;
+    let mut clients = connect(row, row.allocations, server, setting)?;
+    let mut peers = setting.network.inside(Place::Peer, || {
+        Endpoint::bind(setting.network.peers, row.allocations)
+    })??;
     let relayed = if row.scenario.relays() {
-        set_up(row, server, &mut clients, &peers)?
+        set_up(
+            row,
+            server,
+            setting.network.peers.family(),
+            &mut clients,
+            &peers,
+        )?
     } else {
         Vec::new()
     };
@@ -136,13 +143,13 @@ fn handshakes(row: &Row, server: &mut Server, setting: &Setting) -> Result<Measu
     let Load::Closed(window) = row.load else {
         bail!("handshakes have no rate");
     };
-    let mut clients = connect(row, server, setting)?;
+    let mut clients = connect(row, window, server, setting)?;
     let mut meter = Meter::new(server.pid());
-    let at_once = window.min(HANDSHAKES_AT_ONCE_MAX);
     let outcome = sessions::run(
         &mut clients,
         &mut server.account,
-        at_once,
+        setting.network.peers.family(),
+        window,
         setting.phases,
         &mut |edge| meter.read(edge),
     )?;
@@ -155,17 +162,18 @@ fn hold(row: &Row, server: &mut Server, setting: &Setting) -> Result<Measurement
     let pid = server
         .pid()
         .context("memory can only be read of a process that is known: --target-pid")?;
-    let mut clients = connect(row, server, setting)?;
+    let total = row.allocations + HELD_BEFORE;
+    let mut clients = connect(row, total, server, setting)?;
     let peers = setting
         .network
-        .inside(Place::Peer, || Endpoint::bind(setting.network.peers))??;
-    let total = row.allocations + HELD_BEFORE;
+        .inside(Place::Peer, || Endpoint::bind(setting.network.peers, total))??;
     let mut dialogues: Vec<Dialogue> = (0..total).map(Dialogue::new).collect();
     let account = &mut server.account;
+    let family = setting.network.peers.family();
     let mut before = 0;
     for range in [0..HELD_BEFORE, HELD_BEFORE..total] {
         before = resident_bytes(pid)?;
-        let allocate = |_| Request::Allocate;
+        let allocate = |_| Request::Allocate(family);
         exchange(
             &mut clients,
             account,
@@ -197,19 +205,21 @@ fn hold(row: &Row, server: &mut Server, setting: &Setting) -> Result<Measurement
     })
 }
 
-fn connect(row: &Row, server: &Server, setting: &Setting) -> Result<Clients> {
-    let hosts = setting.network.clients;
+fn connect(row: &Row, count: u32, server: &Server, setting: &Setting) -> Result<Clients> {
+    let sources = setting.network.clients;
     let clients = setting
         .network
         .inside(Place::Client, || match row.transport {
-            Transport::Udp => Endpoint::bind(hosts).map(|endpoint| Clients::Udp {
+            Transport::Udp => Endpoint::bind(sources, count).map(|endpoint| Clients::Udp {
                 endpoint: Box::new(endpoint),
                 server: server.address,
             }),
-            Transport::Tcp => Streams::connect(hosts, row.allocations, server.address, false)
-                .map(Clients::Streams),
-            Transport::Tls => Streams::connect(hosts, row.allocations, server.tls_address, true)
-                .map(Clients::Streams),
+            Transport::Tcp => {
+                Streams::connect(sources, count, server.address, false).map(Clients::Streams)
+            }
+            Transport::Tls => {
+                Streams::connect(sources, count, server.tls_address, true).map(Clients::Streams)
+            }
         })?;
     clients.with_context(|| format!("cannot reach the server over {}", row.transport))
 }
@@ -218,6 +228,7 @@ fn connect(row: &Row, server: &Server, setting: &Setting) -> Result<Clients> {
 fn set_up(
     row: &Row,
     server: &mut Server,
+    family: AddressFamily,
     clients: &mut Clients,
     peers: &Endpoint,
 ) -> Result<Vec<std::net::SocketAddr>> {
@@ -225,7 +236,7 @@ fn set_up(
     let all = 0..row.allocations;
     let mut dialogues: Vec<Dialogue> = all.clone().map(Dialogue::new).collect();
     let relayed = exchange(clients, account, &mut dialogues, all.clone(), |_| {
-        Request::Allocate
+        Request::Allocate(family)
     })?;
     let relayed: Vec<_> = relayed
         .into_iter()
@@ -291,7 +302,7 @@ impl Meter {
     }
 
     fn measurement(&self, outcome: &Outcome, missed: u32) -> Result<Measurement> {
-        if outcome.delivered == 0 {
+        if outcome.lost == outcome.sent {
             bail!(
                 "nothing arrived: {} sent, {} arrived in the wrong place",
                 outcome.sent,
@@ -299,7 +310,10 @@ impl Meter {
             );
         }
         let seconds = outcome.measured.as_secs_f64();
-        let millions = outcome.delivered as f64 / 1e6;
+        // None of what arrived did so in the measured time, if the host had something better to do.
+        let each = |time: Duration| {
+            (outcome.delivered > 0).then(|| time.as_secs_f64() * 1e6 / outcome.delivered as f64)
+        };
         let (server, generator) = (self.server(), self.generator());
         let softirq = self.end.host.softirq_since(&self.begin.host);
         let busy = self.end.host.busy_since(&self.begin.host);
@@ -315,9 +329,9 @@ impl Meter {
             generator_behind: outcome.behind,
             generator_missed: missed,
             latency: outcome.latencies.percentiles(),
-            server_cpu_seconds_per_million: server.map(|time| time.as_secs_f64() / millions),
+            server_cpu_seconds_per_million: server.and_then(each),
             server_cores: server.map(|time| time.as_secs_f64() / seconds),
-            softirq_seconds_per_million: Some(softirq.as_secs_f64() / millions),
+            softirq_seconds_per_million: each(softirq),
             generator_cores: generator.as_secs_f64() / seconds,
             other_cores: others.as_secs_f64() / seconds,
             resident_bytes: self.pid.and_then(|pid| resident_bytes(pid).ok()),
@@ -326,7 +340,5 @@ impl Meter {
     }
 }
 
-/// More sessions at a time only make a queue.
-const HANDSHAKES_AT_ONCE_MAX: u32 = 32;
 /// Allocations made before memory is looked at.
 const HELD_BEFORE: u32 = 64;

@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use turnbuckle_proto::AddressFamily;
 
 /// The addresses of a run.
 #[derive(Clone, Debug)]
@@ -17,9 +18,11 @@ pub(crate) struct Network {
     pub(crate) server: Ipv4Addr,
     /// Where the server relays from.
     pub(crate) relay: Ipv4Addr,
-    pub(crate) clients: Hosts,
-    pub(crate) peers: Hosts,
-    namespaces: bool,
+    pub(crate) clients: Side,
+    pub(crate) peers: Side,
+    /// What peers the server has to allow, as coturn writes it: first and last address.
+    pub(crate) peer_range: &'static str,
+    kind: Kind,
 }
 
 impl Network {
@@ -28,9 +31,10 @@ impl Network {
         Self {
             server: Ipv4Addr::LOCALHOST,
             relay: Ipv4Addr::LOCALHOST,
-            clients: Hosts::from_network(Ipv4Addr::new(127, 1, 0, 0)),
-            peers: Hosts::from_network(Ipv4Addr::new(127, 2, 0, 0)),
-            namespaces: false,
+            clients: Side::Many(Hosts::from_network(Ipv4Addr::new(127, 1, 0, 0))),
+            peers: Side::Many(Hosts::from_network(Ipv4Addr::new(127, 2, 0, 0))),
+            peer_range: "127.2.0.0-127.2.255.255",
+            kind: Kind::Loopback,
         }
     }
 
@@ -42,9 +46,10 @@ impl Network {
         let network = Self {
             server: Ipv4Addr::new(10, 77, 0, 1),
             relay: Ipv4Addr::new(10, 77, 1, 1),
-            clients: Hosts::from_network(Ipv4Addr::new(10, 78, 0, 0)),
-            peers: Hosts::from_network(Ipv4Addr::new(10, 79, 0, 0)),
-            namespaces: true,
+            clients: Side::Many(Hosts::from_network(Ipv4Addr::new(10, 78, 0, 0))),
+            peers: Side::Many(Hosts::from_network(Ipv4Addr::new(10, 79, 0, 0))),
+            peer_range: "10.79.0.0-10.79.255.255",
+            kind: Kind::Namespaces,
         };
         for place in [Place::Client, Place::Server, Place::Peer] {
             network.inside(place, || ())?;
@@ -52,16 +57,28 @@ impl Network {
         Ok(network)
     }
 
-    /// The addresses all peers are in, as coturn writes it: first and last one.
-    pub(crate) fn peer_range(&self) -> String {
-        let first = self.peers.network;
-        let last = Ipv4Addr::from(first | 0xFFFF);
-        format!("{}-{last}", Ipv4Addr::from(first))
+    /// A server elsewhere: clients on the host's address `clients`, peers on its address `peers`, told apart by port.
+    pub(crate) fn elsewhere(clients: IpAddr, peers: IpAddr) -> Self {
+        Self {
+            clients: Side::One(clients),
+            peers: Side::One(peers),
+            kind: Kind::Elsewhere,
+            ..Self::loopback()
+        }
+    }
+
+    /// What it is, for a reader.
+    pub(crate) fn description(&self) -> &'static str {
+        match self.kind {
+            Kind::Loopback => "loopback interface",
+            Kind::Namespaces => "three network namespaces joined by veth",
+            Kind::Elsewhere => "a server elsewhere",
+        }
     }
 
     /// Whether everything is on the loopback interface.
     pub(crate) fn is_loopback(&self) -> bool {
-        !self.namespaces
+        self.kind == Kind::Loopback
     }
 
     /// Runs `work` on a thread that stands in `place`. Sockets made there stay there, and processes started there
@@ -77,7 +94,7 @@ impl Network {
         thread::scope(|scope| {
             scope
                 .spawn(move || {
-                    if self.namespaces {
+                    if self.kind == Kind::Namespaces {
                         enter(place)?;
                     }
                     Ok(work())
@@ -85,6 +102,40 @@ impl Network {
                 .join()
                 .map_err(|_| anyhow!("a thread of the generator panicked"))?
         })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Loopback,
+    Namespaces,
+    Elsewhere,
+}
+
+/// The addresses of all clients, or of all peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Each has its own.
+    Many(Hosts),
+    /// They share one.
+    One(IpAddr),
+}
+
+impl Side {
+    /// The address of number `index`.
+    pub(crate) fn address(self, index: u32) -> IpAddr {
+        match self {
+            Self::Many(hosts) => hosts.address(index).into(),
+            Self::One(address) => address,
+        }
+    }
+
+    /// Of all its addresses.
+    pub(crate) fn family(self) -> AddressFamily {
+        match self.address(0) {
+            IpAddr::V4(_) => AddressFamily::V4,
+            IpAddr::V6(_) => AddressFamily::V6,
+        }
     }
 }
 
@@ -116,7 +167,8 @@ impl Hosts {
     /// How many there can be.
     pub(crate) const MAX: u32 = 65_000;
 
-    fn from_network(network: Ipv4Addr) -> Self {
+    /// The hosts of the /16 that starts at `network`.
+    pub(crate) fn from_network(network: Ipv4Addr) -> Self {
         Self {
             network: u32::from(network),
         }
@@ -155,7 +207,7 @@ mod tests {
 
     #[test]
     fn hosts_are_numbered() {
-        let hosts = Network::loopback().clients;
+        let hosts = Hosts::from_network(Ipv4Addr::new(127, 1, 0, 0));
         for index in [0, 1, 254, 255, 9_999, Hosts::MAX - 1] {
             assert_eq!(hosts.index(hosts.address(index).into()), Some(index));
         }
@@ -166,8 +218,21 @@ mod tests {
     }
 
     #[test]
-    fn peers_are_one_range() {
-        assert_eq!(Network::loopback().peer_range(), "127.2.0.0-127.2.255.255");
+    fn peers_are_in_the_range_that_is_allowed() {
+        for network in [
+            Network::loopback(),
+            Network {
+                peers: Side::Many(Hosts::from_network(Ipv4Addr::new(10, 79, 0, 0))),
+                peer_range: "10.79.0.0-10.79.255.255",
+                ..Network::loopback()
+            },
+        ] {
+            let (first, last) = network.peer_range.split_once('-').unwrap();
+            let range = first.parse::<IpAddr>().unwrap()..=last.parse().unwrap();
+            for index in [0, Hosts::MAX - 1] {
+                assert!(range.contains(&network.peers.address(index)));
+            }
+        }
     }
 
     #[test]

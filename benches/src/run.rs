@@ -63,11 +63,7 @@ fn compare(args: &Args) -> Result<bool> {
 
     let report = Report {
         machine: &machine,
-        network: if comparison.setting.network.is_loopback() {
-            "loopback interface"
-        } else {
-            "three network namespaces joined by veth"
-        },
+        network: comparison.setting.network.description(),
         rounds: comparison.rounds,
         seconds: args.seconds(),
         baseline,

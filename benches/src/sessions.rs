@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use turnbuckle_net::{Events, Poll};
+use turnbuckle_proto::AddressFamily;
 
 use crate::account::{Account, Dialogue, Reply, Request};
 use crate::clients::Clients;
 use crate::clock::{Clock, nanoseconds};
 use crate::latency::Latencies;
-use crate::network::Hosts;
 use crate::traffic::{Edge, Outcome, Phases};
 
-/// Begins and ends sessions until the time is over, `at_once` at any time, each by another client. Calls `on_edge`
+/// Begins and ends sessions with relayed addresses of `family` until the time is over, `at_once` at any time, each by another client. Calls `on_edge`
 /// where the measured time begins and ends. In the outcome a session is what a packet is elsewhere; lost are requests
 /// that had to be repeated.
 ///
@@ -23,15 +23,19 @@ use crate::traffic::{Edge, Outcome, Phases};
 pub(crate) fn run(
     clients: &mut Clients,
     account: &mut Account,
+    family: AddressFamily,
     at_once: u32,
     phases: Phases,
     on_edge: &mut dyn FnMut(Edge) -> Result<()>,
 ) -> Result<Outcome> {
+    let capacity = clients.capacity();
     let clock = Clock::start();
     let mut poll = Poll::new()?;
     poll.add(&*clients, 0)?;
     let mut events = Events::with_capacity(1);
-    let mut sessions: Vec<Session> = (0..at_once).map(|i| Session::of(i, &clock)).collect();
+    let mut sessions: Vec<Session> = (0..at_once)
+        .map(|i| Session::of(i, family, &clock))
+        .collect();
     for session in &mut sessions {
         session.ask(clients, account, &clock);
     }
@@ -71,7 +75,7 @@ pub(crate) fn run(
                 return;
             }
             match account.read(&mut session.dialogue, bytes) {
-                Reply::Granted(_) if session.request == Request::Allocate => {
+                Reply::Granted(_) if matches!(session.request, Request::Allocate(_)) => {
                     session.request = Request::Release;
                 }
                 Reply::Granted(_) => {
@@ -79,7 +83,8 @@ pub(crate) fn run(
                         delivered += 1;
                         latencies.record(clock.now_ns().saturating_sub(session.begun_ns));
                     }
-                    *session = Session::of(session.following(at_once), &clock);
+                    let next = session.following(at_once, capacity);
+                    *session = Session::of(next, family, &clock);
                 }
                 Reply::Challenged => {}
                 Reply::Refused(why) => refused = Some((session.request, why)),
@@ -120,11 +125,11 @@ struct Session {
 }
 
 impl Session {
-    fn of(client: u32, clock: &Clock) -> Self {
+    fn of(client: u32, family: AddressFamily, clock: &Clock) -> Self {
         Self {
             client,
             dialogue: Dialogue::new(client),
-            request: Request::Allocate,
+            request: Request::Allocate(family),
             begun_ns: clock.now_ns(),
             asked_ns: 0,
             repeats: 0,
@@ -133,9 +138,9 @@ impl Session {
 
     /// The client that takes this one's place. It keeps the remainder by `at_once`, which tells the answers of those
     /// at the same time apart, and comes again only after all addresses were used.
-    fn following(&self, at_once: u32) -> u32 {
+    fn following(&self, at_once: u32, capacity: u32) -> u32 {
         let next = self.client + at_once;
-        if next < Hosts::MAX {
+        if next < capacity {
             next
         } else {
             self.client % at_once
@@ -172,21 +177,20 @@ mod tests {
     #[test]
     fn clients_follow_each_other_in_their_place() {
         let clock = Clock::start();
-        let mut client = 31;
-        let mut seen = 0;
+        let (mut client, mut seen) = (31, 0);
         loop {
-            client = Session::of(client, &clock).following(32);
+            client = Session::of(client, AddressFamily::V4, &clock).following(32, 1_000);
             assert_eq!(client % 32, 31);
-            assert!(client < Hosts::MAX);
+            assert!(client < 1_000);
             seen += 1;
             if client == 31 {
                 break;
             }
         }
+        assert_eq!(seen, 31, "31, 63, … 991 are all there are");
         assert_eq!(
-            seen,
-            Hosts::MAX.div_ceil(32) - 1,
-            "all addresses with this remainder"
+            Session::of(31, AddressFamily::V4, &clock).following(32, 32),
+            31
         );
     }
 }

@@ -17,7 +17,7 @@ use turnbuckle_net::{Events, Poll};
 use turnbuckle_proto::{Frame, channel_data, next_frame};
 
 use crate::endpoint::DATAGRAM_BYTES;
-use crate::network::Hosts;
+use crate::network::Side;
 
 /// The connections.
 pub(crate) struct Streams {
@@ -33,12 +33,12 @@ pub(crate) struct Streams {
 }
 
 impl Streams {
-    /// Connects clients 0 to `count`, each from its own address, from the namespace the calling thread is in.
+    /// Connects clients 0 to `count`, each from its address, in the namespace the calling thread is in.
     ///
     /// # Errors
     /// If the server refuses a connection, or the TLS handshake fails.
     pub(crate) fn connect(
-        hosts: Hosts,
+        clients: Side,
         count: u32,
         server: SocketAddr,
         tls: bool,
@@ -47,7 +47,7 @@ impl Streams {
         let poll = Poll::new()?;
         let mut connections = Vec::with_capacity(count as usize);
         for client in 0..count {
-            let connection = Connection::open(hosts.address(client).into(), server, tls.clone())?;
+            let connection = Connection::open(clients.address(client), server, tls.clone())?;
             poll.add(&connection.socket, u64::from(client))?;
             connections.push(connection);
         }
@@ -123,6 +123,11 @@ impl Streams {
             self.flush()?;
         }
         Ok(count)
+    }
+
+    /// How many clients there are.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.connections.len() as u32
     }
 
     /// Messages queued, and messages that found no room.
@@ -354,10 +359,10 @@ mod tests {
     fn frames_are_padded_and_found_again() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let hosts = Network::loopback().clients;
-        let mut streams = Streams::connect(hosts, 2, address, false).unwrap();
+        let clients = Network::loopback().clients;
+        let mut streams = Streams::connect(clients, 2, address, false).unwrap();
         let mut servers: Vec<TcpStream> = (0..2).map(|_| listener.accept().unwrap().0).collect();
-        assert_eq!(servers[1].peer_addr().unwrap().ip(), hosts.address(1));
+        assert_eq!(servers[1].peer_addr().unwrap().ip(), clients.address(1));
         let message = [0x40, 0, 0, 5, 1, 2, 3, 4, 5];
         for client in 0..2 {
             streams.stage(client, |buf| {

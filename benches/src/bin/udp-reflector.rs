@@ -16,5 +16,6 @@ fn main() -> Result<()> {
     let listen = listen.parse().context("LISTEN_ADDRESS is no IP:PORT")?;
     let relay = relay.parse().context("RELAY_IP is no IP address")?;
     let mut reflector = Reflector::bind(listen, relay)?;
+    println!("listening on {}", reflector.address());
     Ok(reflector.run()?)
 }
