@@ -36,6 +36,18 @@ impl Clock {
             unix: self.unix,
         }
     }
+
+    /// A moment as the standard library has it.
+    #[cfg(feature = "dtls")]
+    pub(crate) fn std_instant(&self, instant: relay::Instant) -> Instant {
+        self.start + Duration::from_micros(instant.as_micros())
+    }
+
+    /// The reverse of [`std_instant`](Self::std_instant).
+    #[cfg(feature = "dtls")]
+    pub(crate) fn relay_instant(&self, instant: Instant) -> relay::Instant {
+        relay::Instant::ZERO.after(instant.saturating_duration_since(self.start))
+    }
 }
 
 /// Seconds since 1970; 0 on a host whose clock stands before.

@@ -19,9 +19,10 @@ use crate::deployment::Deployment;
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
 use crate::session_log::SessionLog;
+use crate::shard::dtls::DtlsService;
 use crate::shard::stream::{Rules, StreamShard};
 use crate::shard::udp::UdpShard;
-use crate::shard::{Parts, Report};
+use crate::shard::{DtlsRules, Parts, Report};
 use crate::start_block::{first_steps, start_block, warn_of_private_advertisement};
 use crate::tls::{Finding, TlsOptions, TlsService, Watch};
 
@@ -36,6 +37,7 @@ pub(crate) fn run(
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
         .context("signals cannot be handled")?;
     let tls = load_certificates(settings)?;
+    let dtls = dtls_service(settings, tls.as_ref())?;
     let udp = bind_udp(&deployment.udp, deployment.shards, settings.socket_buffer)?;
     let streams = bind_streams(&deployment.streams, deployment.shards)?;
     warn_of_small_buffers(&udp, settings.socket_buffer);
@@ -83,7 +85,10 @@ pub(crate) fn run(
         events: events.clone(),
     };
     for (listeners, id) in udp.into_iter().filter(|l| !l.is_empty()).zip(&mut ids) {
-        let shard = UdpShard::new(parts(id), listeners).context("a shard cannot be made")?;
+        let dtls = dtls
+            .clone()
+            .map(|service| (service, dtls_rules(settings, deployment.shards)));
+        let shard = UdpShard::new(parts(id), listeners, dtls).context("a shard cannot be made")?;
         let handle = shard.handle();
         shards.push(Running::start(
             id,
@@ -229,6 +234,23 @@ fn load_certificates(settings: &Settings) -> Result<Option<TlsService>> {
     Ok(Some(service))
 }
 
+fn dtls_service(settings: &Settings, tls: Option<&TlsService>) -> Result<Option<Arc<DtlsService>>> {
+    if !settings.dtls {
+        return Ok(None);
+    }
+    let tls = tls.context("dtls needs a certificate: set cert and pkey")?;
+    DtlsService::new(tls).map(Arc::new).map(Some)
+}
+
+fn dtls_rules(settings: &Settings, shards: usize) -> DtlsRules {
+    DtlsRules {
+        alone: !settings.udp,
+        sessions_max: settings.connections_max.div_ceil(shards),
+        allocate_timeout: settings.max_allocate_timeout,
+        ..DtlsRules::default()
+    }
+}
+
 fn reload_certificates(tls: Option<&TlsService>) {
     match tls.map(TlsService::reload) {
         Some(Ok(findings)) => {
@@ -309,6 +331,7 @@ fn tell_totals(total: &Report) {
             ("connections_refused", total.connections_refused),
             ("connections_evicted", total.connections_evicted),
         ])
+        .chain(total.dtls.drops())
         .filter(|&(_, count)| count > 0)
         .map(|(name, count)| format!("{name}={count}"))
         .collect::<Vec<_>>();

@@ -18,7 +18,19 @@ use turnbuckle_relay::{
 use crate::clock::Clock;
 use crate::sockets::{Opener, SocketTable};
 
+pub(crate) use dtls_report::DtlsReport;
+pub(crate) use dtls_rules::DtlsRules;
+
+#[cfg_attr(not(feature = "dtls"), path = "shard/dtls_left_out.rs")]
+pub(crate) mod dtls;
+mod dtls_report;
+#[cfg_attr(not(feature = "dtls"), allow(dead_code, reason = "nobody is bound"))]
+mod dtls_rules;
 pub(crate) mod stream;
+#[cfg_attr(
+    not(feature = "dtls"),
+    allow(dead_code, reason = "some of it is for DTLS only")
+)]
 pub(crate) mod udp;
 
 /// What a shard is made of.
@@ -50,6 +62,7 @@ pub(crate) struct Report {
     pub(crate) connections_refused: u64,
     /// Connections without an allocation that made room for newer ones.
     pub(crate) connections_evicted: u64,
+    pub(crate) dtls: DtlsReport,
 }
 
 /// The part of a shard that does not depend on how its clients are reached.
@@ -289,6 +302,7 @@ impl Report {
         self.slow_reader += other.slow_reader;
         self.connections_refused += other.connections_refused;
         self.connections_evicted += other.connections_evicted;
+        self.dtls.add(&other.dtls);
     }
 }
 

@@ -1,19 +1,24 @@
 //! The shard of UDP clients: waits in a level-triggered epoll loop of its own, takes datagrams in batches, and sends all that goes
-//! to clients of one turn in one system call.
+//! to clients of one turn in one system call. DTLS clients of the same ports are told from plain ones by the first byte, and are the
+//! matter of [`dtls`](super::dtls).
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use turnbuckle_net::{Events, HEADROOM, Outbox, Received, Transmit, UdpListener, Waker};
+use turnbuckle_net::{Events, HEADROOM, Outbox, Received, Transmit, UdpListener, Waker, send_to};
+use turnbuckle_proto::{Kind, classify};
 use turnbuckle_relay::{
     ClientAddress, ClientPath, Decision, FiveTuple, Now, ServerAddress, Transport,
 };
 
-use crate::shard::{Core, Parts, Report};
+use crate::shard::dtls::{Dtls, DtlsService};
+use crate::shard::{Core, DtlsRules, Parts, Report};
+use crate::sockets::Opener;
 
 /// A UDP shard before and while it runs.
 pub(crate) struct UdpShard {
@@ -31,13 +36,28 @@ pub(crate) struct Handle {
 
 /// All of a shard that its list of events is not a part of.
 struct Clients {
-    core: Core,
-    endpoints: Vec<Endpoint>,
+    io: Io,
+    /// `None`: datagrams of DTLS are nobody's.
+    dtls: Option<Dtls>,
     /// The batch of a listener that is being handled.
     received: Vec<Received>,
     batch: Batch,
+}
+
+/// The core, and what leaves it for clients.
+pub(super) struct Io {
+    pub(super) core: Core,
+    endpoints: Vec<Endpoint>,
     /// The first slot of the arena that holds nothing to be sent.
     next_slot: usize,
+}
+
+/// A datagram in a slot of the arena.
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) slot: usize,
+    pub(super) len: usize,
+    pub(super) tos: u8,
 }
 
 /// How far a batch has been handled: kept so that a panic over one packet does not lose those behind it.
@@ -56,6 +76,14 @@ struct Endpoint {
     wildcard: bool,
 }
 
+impl Endpoint {
+    /// The address that datagrams leave from, where the kernel has a choice.
+    #[inline]
+    fn source(&self, path: &ClientPath) -> Option<IpAddr> {
+        self.wildcard.then_some(path.five_tuple.server.0.ip())
+    }
+}
+
 impl Handle {
     /// Asks the shard to end its allocations and return.
     pub(crate) fn stop(&self) {
@@ -66,7 +94,16 @@ impl Handle {
 
 impl UdpShard {
     /// Fails if the kernel gives no epoll, no eventfd or no randomness.
-    pub(crate) fn new(parts: Parts, listeners: Vec<UdpListener>) -> io::Result<Self> {
+    ///
+    /// With `dtls`, DTLS clients are served on all listeners too.
+    pub(crate) fn new(
+        parts: Parts,
+        listeners: Vec<UdpListener>,
+        dtls: Option<(Arc<DtlsService>, DtlsRules)>,
+    ) -> io::Result<Self> {
+        let dtls = dtls
+            .map(|(service, rules)| Dtls::new(service, rules, &parts.config))
+            .transpose()?;
         let core = Core::new(parts, SLOTS)?;
         let handle = Arc::new(Handle {
             waker: Waker::new()?,
@@ -88,11 +125,14 @@ impl UdpShard {
             handle,
             events: Events::with_capacity(EVENTS),
             clients: Clients {
-                core,
-                endpoints,
+                io: Io {
+                    core,
+                    endpoints,
+                    next_slot: 0,
+                },
+                dtls,
                 received: Vec::with_capacity(BATCH),
                 batch: Batch::default(),
-                next_slot: 0,
             },
         })
     }
@@ -107,13 +147,10 @@ impl UdpShard {
         while !self.handle.stop.load(Ordering::Acquire) {
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 Ok(result) => result?,
-                Err(_) => {
-                    self.clients.flush();
-                    self.clients.core.recover()?;
-                }
+                Err(_) => self.clients.recover()?,
             }
         }
-        Ok(self.clients.core.finish())
+        Ok(self.clients.finish())
     }
 
     /// Waits, and handles what is there.
@@ -122,13 +159,13 @@ impl UdpShard {
         let timeout = if clients.batch_is_unfinished() {
             Some(Duration::ZERO)
         } else {
-            clients.core.timeout()
+            clients.timeout()
         };
-        clients.core.poll.wait(timeout, &mut self.events)?;
-        let now = clients.core.clock.now();
+        clients.io.core.poll.wait(timeout, &mut self.events)?;
+        let now = clients.io.core.clock.now();
         if clients.batch_is_unfinished() {
             clients.handle_batch(now);
-            clients.flush();
+            clients.io.flush();
         }
         for event in self.events.iter() {
             match event.token {
@@ -137,11 +174,9 @@ impl UdpShard {
                 token => clients.receive_from_peer(token, now),
             }
         }
-        clients.flush();
-        clients.core.end_expired(now);
-        while let Some(event) = clients.core.relay.poll_event() {
-            clients.core.tell(event);
-        }
+        clients.io.flush();
+        clients.end_expired(now);
+        clients.follow_events(now);
         Ok(())
     }
 }
@@ -149,20 +184,21 @@ impl UdpShard {
 impl Clients {
     /// One batch of a listener.
     fn receive(&mut self, endpoint: u64, now: Now) -> io::Result<()> {
-        if self.next_slot.saturating_add(BATCH) > self.core.arena.slots() {
-            self.flush();
+        let io = &mut self.io;
+        if io.next_slot.saturating_add(BATCH) > io.core.arena.slots() {
+            io.flush();
         }
         let Some((endpoint, from)) = u32::try_from(endpoint)
             .ok()
-            .and_then(|index| Some((index, self.endpoints.get(index as usize)?)))
+            .and_then(|index| Some((index, io.endpoints.get(index as usize)?)))
         else {
             return Ok(());
         };
-        let first_slot = self.next_slot;
+        let first_slot = io.next_slot;
         self.received.clear();
         from.socket
-            .receive(&mut self.core.arena, first_slot, BATCH, &mut self.received)?;
-        self.next_slot = first_slot.saturating_add(self.received.len());
+            .receive(&mut io.core.arena, first_slot, BATCH, &mut self.received)?;
+        io.next_slot = first_slot.saturating_add(self.received.len());
         self.batch = Batch {
             endpoint,
             first_slot,
@@ -183,20 +219,21 @@ impl Clients {
             first_slot,
             ..
         } = self.batch;
-        let Some(local) = self.endpoints.get(endpoint as usize).map(|e| e.address) else {
+        let Some(local) = self.io.endpoints.get(endpoint as usize).map(|e| e.address) else {
             return;
         };
         while let Some(&received) = self.received.get(self.batch.next) {
             let slot = first_slot.saturating_add(self.batch.next);
             self.batch.next = self.batch.next.saturating_add(1);
             if received.truncated {
-                self.core.report.truncated = self.core.report.truncated.wrapping_add(1);
+                let report = &mut self.io.core.report;
+                report.truncated = report.truncated.wrapping_add(1);
                 continue;
             }
             let server = received
                 .destination
                 .map_or(local, |ip| SocketAddr::new(ip, local.port()));
-            let path = ClientPath {
+            let mut path = ClientPath {
                 handle: endpoint,
                 five_tuple: FiveTuple {
                     client: ClientAddress(received.source),
@@ -204,56 +241,147 @@ impl Clients {
                     transport: Transport::Udp,
                 },
             };
-            if let Some(decision) = self.core.handle_slot(now, &path, slot, received.len) {
-                self.carry_out(decision, slot, &path, received.tos);
+            if let Some(dtls) = &mut self.dtls {
+                let first = self.io.core.arena.slot(slot).get(HEADROOM);
+                if received.len > 0 && first.is_some_and(|&b| classify(b) == Kind::Dtls) {
+                    path.five_tuple.transport = Transport::Dtls;
+                    let datagram = Held {
+                        slot,
+                        len: received.len,
+                        tos: received.tos,
+                    };
+                    dtls.receive(&mut self.io, now, &path, datagram);
+                    continue;
+                }
+                if dtls.is_alone() {
+                    continue;
+                }
+            }
+            let handled = self.io.core.handle_slot(now, &path, slot, received.len);
+            if let Some(decision) = handled {
+                self.carry_out(now, decision, slot, &path, received.tos);
             }
         }
     }
 
     fn receive_from_peer(&mut self, token: u64, now: Now) {
-        if self.next_slot >= self.core.arena.slots() {
-            self.flush();
+        let io = &mut self.io;
+        if io.next_slot >= io.core.arena.slots() {
+            io.flush();
         }
-        let slot = self.next_slot;
-        if let Some(from) = self.core.receive_from_peer(now, token, slot) {
-            self.next_slot = slot.saturating_add(1);
-            self.queue(
-                &from.path,
-                slot,
-                from.bytes.start(),
-                from.bytes.len(),
-                from.tos,
-            );
+        let slot = io.next_slot;
+        if let Some(from) = io.core.receive_from_peer(now, token, slot) {
+            io.next_slot = slot.saturating_add(1);
+            let (start, len) = (from.bytes.start(), from.bytes.len());
+            self.deliver(now, &from.path, slot, start, len, from.tos);
         }
     }
 
     #[inline]
-    fn carry_out(&mut self, decision: Decision, slot: usize, sender: &ClientPath, tos: u8) {
+    fn carry_out(
+        &mut self,
+        now: Now,
+        decision: Decision,
+        slot: usize,
+        sender: &ClientPath,
+        tos: u8,
+    ) {
         match decision {
             Decision::ToPeer {
                 relayed,
                 peer,
                 bytes,
-            } => self.core.send_slot_to_peer(relayed, peer, slot, bytes, tos),
+            } => self
+                .io
+                .core
+                .send_slot_to_peer(relayed, peer, slot, bytes, tos),
             Decision::ToClient { path, bytes } => {
-                self.queue(&path, slot, bytes.start(), bytes.len(), tos);
+                self.deliver(now, &path, slot, bytes.start(), bytes.len(), tos);
             }
+            // The request is done with, so its slot takes the answer.
             Decision::Answer { len } => {
-                // The request is done with, so its slot takes the answer.
-                let to = self
-                    .core
+                let core = &mut self.io.core;
+                let to = core
                     .arena
                     .slot_mut(slot)
                     .get_mut(HEADROOM..HEADROOM.saturating_add(len));
-                if let (Some(to), Some(answer)) = (to, self.core.answer.get(..len)) {
+                if let (Some(to), Some(answer)) = (to, core.answer.get(..len)) {
                     to.copy_from_slice(answer);
-                    self.queue(sender, slot, HEADROOM, len, 0);
+                    self.io.queue(sender, slot, HEADROOM, len, 0);
                 }
             }
             Decision::Drop(_) => {}
         }
     }
 
+    /// Sends relayed data on to its client.
+    #[inline]
+    fn deliver(
+        &mut self,
+        now: Now,
+        path: &ClientPath,
+        slot: usize,
+        start: usize,
+        len: usize,
+        tos: u8,
+    ) {
+        if path.five_tuple.transport == Transport::Udp {
+            self.io.queue(path, slot, start, len, tos);
+        } else if let Some(dtls) = &mut self.dtls {
+            let bytes = start..start.saturating_add(len);
+            dtls.send_slot(&mut self.io, now, path, slot, bytes, tos);
+        }
+    }
+
+    /// How long the shard may sleep.
+    fn timeout(&mut self) -> Option<Duration> {
+        let timeout = self.io.core.timeout();
+        let Some(due) = self.dtls.as_ref().and_then(Dtls::poll_timeout) else {
+            return timeout;
+        };
+        let dtls = due.since(self.io.core.clock.now().instant);
+        Some(timeout.map_or(dtls, |timeout| timeout.min(dtls)))
+    }
+
+    /// Ends what has expired.
+    fn end_expired(&mut self, now: Now) {
+        self.io.core.end_expired(now);
+        if let Some(dtls) = &mut self.dtls {
+            dtls.handle_timeout(&mut self.io, now);
+        }
+    }
+
+    fn follow_events(&mut self, now: Now) {
+        while let Some(event) = self.io.core.relay.poll_event() {
+            if let Some(dtls) = &mut self.dtls {
+                dtls.follow(&event, now.instant);
+            }
+            self.io.core.tell(event);
+        }
+    }
+
+    /// After a panic: see [`Core::recover`].
+    fn recover(&mut self) -> io::Result<()> {
+        self.io.flush();
+        let sound = self.io.core.recover()?;
+        if let Some(dtls) = &mut self.dtls {
+            let now = self.io.core.clock.now();
+            dtls.recover(&mut self.io, now, sound);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Report {
+        if let Some(dtls) = &mut self.dtls {
+            let now = self.io.core.clock.now();
+            dtls.close_all(&mut self.io, now);
+        }
+        self.io.core.finish()
+    }
+}
+
+impl Io {
+    /// Queues a part of a slot for a client; the handle of its path is that of the listener.
     #[inline]
     fn queue(&mut self, path: &ClientPath, slot: usize, start: usize, len: usize, tos: u8) {
         let Some(endpoint) = self.endpoints.get_mut(path.handle as usize) else {
@@ -262,12 +390,42 @@ impl Clients {
         // There are as many places as slots, so none is refused; slots and offsets are small numbers.
         endpoint.outbox.push(Transmit {
             to: path.five_tuple.client.0,
-            source: endpoint.wildcard.then_some(path.five_tuple.server.0.ip()),
+            source: endpoint.source(path),
             tos,
             slot: slot as u32,
             start: start as u32,
             len: len as u32,
         });
+    }
+
+    /// Puts bytes into a slot that is done with, and queues them.
+    pub(super) fn answer_in_slot(&mut self, path: &ClientPath, slot: usize, bytes: &[u8], tos: u8) {
+        let end = HEADROOM.saturating_add(bytes.len());
+        if let Some(to) = self.core.arena.slot_mut(slot).get_mut(HEADROOM..end) {
+            to.copy_from_slice(bytes);
+            self.queue(path, slot, HEADROOM, bytes.len(), tos);
+        }
+    }
+
+    /// Sends bytes that lie in no slot.
+    pub(super) fn send_now(&mut self, path: &ClientPath, bytes: &[u8], tos: u8) {
+        if let Some(endpoint) = self.endpoints.get(path.handle as usize) {
+            let to = path.five_tuple.client.0;
+            let source = endpoint.source(path);
+            let result = send_to(endpoint.socket.as_fd(), bytes, to, source, tos);
+            self.core.report.to_clients.count(&result);
+        }
+    }
+
+    /// A client is gone: its allocation goes with it.
+    pub(super) fn disconnect(&mut self, now: Now, five_tuple: &FiveTuple) {
+        let mut sockets = Opener {
+            table: &mut self.core.sockets,
+            poll: &self.core.poll,
+        };
+        self.core
+            .relay
+            .handle_disconnect(now, five_tuple, &mut sockets);
     }
 
     fn flush(&mut self) {
@@ -340,7 +498,7 @@ pub(crate) mod tests {
             clock: Clock::start(),
             events: sync_channel(64).0,
         };
-        (UdpShard::new(parts, vec![listener]).unwrap(), address)
+        (UdpShard::new(parts, vec![listener], None).unwrap(), address)
     }
 
     fn request(client: &UdpSocket, method: Method) -> Class {
