@@ -96,7 +96,7 @@ pub(crate) struct Args {
     )]
     payload: Vec<usize>,
 
-    /// Order of packets: steady, poisson, train:N (N packets of one flow back to back)
+    /// Order of packets: steady, poisson, train:N (N packets of one flow back to back), bundle:N (the same in one piece, as network cards merge them)
     #[arg(
         long,
         value_delimiter = ',',

@@ -21,6 +21,14 @@ pub(crate) enum Clients {
 }
 
 impl Clients {
+    /// From now on, sends datagrams in a row that go the same way in one piece. Streams do so anyway.
+    pub(crate) fn bundle(&mut self) {
+        match self {
+            Self::Udp { endpoint, .. } => endpoint.bundle(),
+            Self::Streams(_) => {}
+        }
+    }
+
     /// Queues the message that `fill` writes, of the length it returns, from `client` to the server.
     #[inline]
     pub(crate) fn stage(&mut self, client: u32, fill: impl FnOnce(&mut [u8]) -> usize) {

@@ -46,6 +46,14 @@ impl Endpoint {
         }
     }
 
+    /// From now on, sends datagrams in a row that go the same way in one piece, where they share a socket.
+    pub(crate) fn bundle(&mut self) {
+        match self {
+            Self::Shared(socket) => socket.bundle(),
+            Self::Own(_) => {}
+        }
+    }
+
     /// Queues what `fill` writes, of the length it returns, from number `from` to `to`. May send it, or what was queued
     /// before.
     #[inline]

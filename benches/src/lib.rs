@@ -11,6 +11,7 @@
 
 mod account;
 mod arrival;
+mod bundle;
 mod cli;
 mod clients;
 mod clock;

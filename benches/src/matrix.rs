@@ -1,4 +1,4 @@
-//! The standard matrix: the rows that Turnbuckle is judged by, with their goals.
+//! The standard matrix: the rows that Turnbuckle is judged by, with their goals, and a few to read them by.
 //!
 //! Owns the list.
 
@@ -42,13 +42,24 @@ pub(crate) fn standard() -> Vec<Row> {
             }
         }
     }
-    for (train, cpu) in [(4, 0.65), (16, 0.55)] {
-        for scenario in [Scenario::Up, Scenario::Down] {
+    for scenario in [Scenario::Up, Scenario::Down] {
+        // A train in one piece is what a network card makes of it; single packets show what a train gains without.
+        for (traffic, goals) in [
+            (
+                Traffic::Bundle(4),
+                vec![Goal::RatioAtMost(Figure::Cpu, 0.65)],
+            ),
+            (
+                Traffic::Bundle(16),
+                vec![Goal::RatioAtMost(Figure::Cpu, 0.55)],
+            ),
+            (Traffic::Train(16), Vec::new()),
+        ] {
             rows.push(Row {
                 scenario,
                 payload: 1_200,
-                traffic: Traffic::Train(train),
-                goals: vec![Goal::RatioAtMost(Figure::Cpu, cpu)],
+                traffic,
+                goals,
                 ..saturated()
             });
         }
@@ -125,11 +136,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_is_possible_and_has_a_goal() {
+    fn every_row_is_possible_and_there_once() {
         let rows = standard();
         for row in &rows {
             assert_eq!(row.check(), Ok(()), "{row}");
-            assert!(!row.goals.is_empty(), "{row}");
         }
         for (i, row) in rows.iter().enumerate() {
             assert!(!rows[..i].contains(row), "{row} is there twice");

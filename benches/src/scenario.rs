@@ -97,6 +97,9 @@ pub(crate) enum Traffic {
     Poisson,
     /// So many packets of one flow back to back, as video frames are sent.
     Train(u32),
+    /// As trains, and handed over in one piece, as a network card does that merges datagrams. Over streams, and where
+    /// each client has a socket, the same as trains.
+    Bundle(u32),
 }
 
 impl Traffic {
@@ -104,7 +107,7 @@ impl Traffic {
     pub(crate) fn train_len(self) -> u32 {
         match self {
             Self::Steady | Self::Poisson => 1,
-            Self::Train(len) => len,
+            Self::Train(len) | Self::Bundle(len) => len,
         }
     }
 }
@@ -231,14 +234,26 @@ impl FromStr for Traffic {
         match text {
             "steady" => Ok(Self::Steady),
             "poisson" => Ok(Self::Poisson),
-            _ => text
-                .strip_prefix("train:")
-                .and_then(|len| len.parse().ok())
-                .filter(|len| (2..=TRAIN_MAX).contains(len))
-                .map(Self::Train)
-                .ok_or_else(|| {
-                    format!("{text:?} is none of: steady, poisson, train:2 to train:{TRAIN_MAX}")
-                }),
+            _ => Self::train(text).ok_or_else(|| {
+                format!(
+                    "{text:?} is none of: steady, poisson, train:N, bundle:N, with N from 2 to {TRAIN_MAX}"
+                )
+            }),
+        }
+    }
+}
+
+impl Traffic {
+    fn train(text: &str) -> Option<Self> {
+        let (kind, len) = text.split_once(':')?;
+        let len = len
+            .parse()
+            .ok()
+            .filter(|len| (2..=TRAIN_MAX).contains(len))?;
+        match kind {
+            "train" => Some(Self::Train(len)),
+            "bundle" => Some(Self::Bundle(len)),
+            _ => None,
         }
     }
 }
@@ -249,6 +264,7 @@ impl fmt::Display for Traffic {
             Self::Steady => f.write_str("steady"),
             Self::Poisson => f.write_str("poisson"),
             Self::Train(len) => write!(f, "train:{len}"),
+            Self::Bundle(len) => write!(f, "bundle:{len}"),
         }
     }
 }
@@ -340,7 +356,7 @@ mod tests {
         ] {
             assert_eq!(word.parse::<Scenario>().unwrap().to_string(), word);
         }
-        for word in ["steady", "poisson", "train:4", "train:64"] {
+        for word in ["steady", "poisson", "train:4", "bundle:64"] {
             assert_eq!(word.parse::<Traffic>().unwrap().to_string(), word);
         }
         for word in ["50000", "0.5e6", "closed:1"] {
@@ -357,7 +373,7 @@ mod tests {
             "\"udo\" is none of: udp, tcp, tls"
         );
         for word in [
-            "train", "train:", "train:1", "train:65", "train:x", "bursts",
+            "train", "train:", "train:1", "train:65", "bundle:x", "bursts",
         ] {
             assert!(word.parse::<Traffic>().unwrap_err().contains(word));
         }

@@ -3,14 +3,15 @@
 //!
 //! So thousands of clients cost the generator one `recvmmsg` and one `sendmmsg` per turn. Must not know what is sent.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use turnbuckle_net::{
     Arena, HEADROOM, ListenerOptions, Outbox, Received, SendReport, Transmit, UdpListener,
 };
 
+use crate::bundle;
 use crate::endpoint::DATAGRAM_BYTES;
 use crate::network::Hosts;
 
@@ -21,7 +22,7 @@ pub(crate) struct SharedSocket {
     inbound: Arena,
     received: Vec<Received>,
     outbound: Arena,
-    outbox: Outbox,
+    queue: Queue,
     report: SendReport,
 }
 
@@ -43,7 +44,7 @@ impl SharedSocket {
             inbound: Arena::new(RECEIVE_BATCH, DATAGRAM_BYTES),
             received: Vec::with_capacity(RECEIVE_BATCH),
             outbound: Arena::new(SEND_BATCH, DATAGRAM_BYTES),
-            outbox: Outbox::with_capacity(SEND_BATCH),
+            queue: Queue::Singles(Outbox::with_capacity(SEND_BATCH)),
             report: SendReport::default(),
         })
     }
@@ -56,6 +57,12 @@ impl SharedSocket {
         ))
     }
 
+    /// From now on, sends datagrams in a row that go the same way, and are equally long, as one bundle.
+    pub(crate) fn bundle(&mut self) {
+        self.flush();
+        self.queue = Queue::Bundles(Vec::with_capacity(SEND_BATCH));
+    }
+
     /// Queues what `fill` writes, of the length it returns, from host `from` to `to`. Sends what is queued first if
     /// there is no room.
     #[inline]
@@ -65,26 +72,39 @@ impl SharedSocket {
         to: SocketAddr,
         fill: impl FnOnce(&mut [u8]) -> usize,
     ) {
-        if self.outbox.is_full() {
+        if self.queue.len() == SEND_BATCH {
             self.flush();
         }
-        let slot = self.outbox.len();
+        let slot = self.queue.len();
         let len = fill(&mut self.outbound.slot_mut(slot)[HEADROOM..HEADROOM + DATAGRAM_BYTES]);
-        self.outbox.push(Transmit {
+        let transmit = Transmit {
             to,
             source: Some(self.hosts.address(from).into()),
             tos: 0,
             slot: slot as u32,
             start: HEADROOM as u32,
             len: len as u32,
-        });
+        };
+        match &mut self.queue {
+            Queue::Singles(outbox) => {
+                outbox.push(transmit);
+            }
+            Queue::Bundles(queue) => queue.push(transmit),
+        }
     }
 
     /// Sends what is queued.
     #[inline]
     pub(crate) fn flush(&mut self) {
-        self.outbox
-            .flush(&self.socket, &self.outbound, &mut self.report);
+        match &mut self.queue {
+            Queue::Singles(outbox) => {
+                outbox.flush(&self.socket, &self.outbound, &mut self.report);
+            }
+            Queue::Bundles(queue) => {
+                send_bundles(queue, self.socket.as_fd(), &self.outbound, &mut self.report);
+                queue.clear();
+            }
+        }
     }
 
     /// Receives a batch, to be looked at by [`Self::message`]; returns how many.
@@ -119,6 +139,50 @@ impl SharedSocket {
     /// What the kernel says.
     pub(crate) fn missed(&self) -> io::Result<u32> {
         self.socket.kernel_drops()
+    }
+}
+
+enum Queue {
+    Singles(Outbox),
+    Bundles(Vec<Transmit>),
+}
+
+impl Queue {
+    #[inline]
+    fn len(&self) -> usize {
+        match self {
+            Self::Singles(outbox) => outbox.len(),
+            Self::Bundles(queue) => queue.len(),
+        }
+    }
+}
+
+fn send_bundles(
+    queue: &[Transmit],
+    socket: BorrowedFd<'_>,
+    arena: &Arena,
+    report: &mut SendReport,
+) {
+    let alike = |a: &Transmit, b: &Transmit| (a.to, a.source, a.len) == (b.to, b.source, b.len);
+    for run in queue.chunk_by(alike) {
+        for bundle in run.chunks(bundle::capacity(run[0].len as usize)) {
+            let Transmit { to, source, .. } = bundle[0];
+            // The hosts have IPv4 addresses only, and reach others only from there.
+            let (SocketAddr::V4(to), Some(IpAddr::V4(source))) = (to, source) else {
+                report.dropped_error += bundle.len() as u64;
+                continue;
+            };
+            let mut datagrams = [IoSlice::new(&[]); bundle::DATAGRAMS_MAX];
+            for (datagram, transmit) in datagrams.iter_mut().zip(bundle) {
+                let start = transmit.start as usize;
+                let slot = arena.slot(transmit.slot as usize);
+                *datagram = IoSlice::new(&slot[start..start + transmit.len as usize]);
+            }
+            let result = bundle::send(socket, source, to, &datagrams[..bundle.len()]);
+            for _ in bundle {
+                report.count(&result);
+            }
+        }
     }
 }
 
@@ -177,5 +241,37 @@ mod tests {
         assert_eq!(clients.sent_and_dropped().0, SEND_BATCH as u64);
         clients.flush();
         assert_eq!(clients.sent_and_dropped().0, SEND_BATCH as u64 + 1);
+    }
+    #[test]
+    fn bundles_arrive_as_single_datagrams_where_nobody_asked_for_bundles() {
+        let mut clients = SharedSocket::bind(hosts(1)).unwrap();
+        let mut peers = SharedSocket::bind(hosts(2)).unwrap();
+        clients.bundle();
+        let sent = [
+            (1, 1, 1_400),
+            (1, 1, 1_400),
+            (1, 2, 1_400),
+            (2, 2, 1_400),
+            (2, 2, 16),
+        ];
+        for (number, &(client, peer, len)) in sent.iter().enumerate() {
+            clients.stage(client, peers.address(peer), |buf| {
+                buf[0] = number as u8;
+                len
+            });
+        }
+        clients.flush();
+        assert_eq!(clients.sent_and_dropped(), (5, 0));
+        let mut received = Vec::new();
+        while received.len() < sent.len() {
+            for i in 0..peers.receive().unwrap() {
+                let (peer, source, bytes) = peers.message(i).unwrap();
+                received.push((bytes[0], peer, source, bytes.len()));
+            }
+        }
+        let expected = (0..)
+            .zip(sent)
+            .map(|(number, (client, peer, len))| (number, peer, clients.address(client), len));
+        assert!(received.into_iter().eq(expected));
     }
 }

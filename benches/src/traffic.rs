@@ -19,7 +19,7 @@ use crate::clients::Clients;
 use crate::clock::{Clock, nanoseconds};
 use crate::endpoint::{DATAGRAM_BYTES, Endpoint};
 use crate::latency::Latencies;
-use crate::scenario::{Framing, Load, Row, Scenario};
+use crate::scenario::{self, Framing, Load, Row, Scenario};
 use crate::stamp::Stamp;
 
 /// Everything a run of traffic needs.
@@ -81,6 +81,10 @@ impl Traffic<'_> {
             Framing::Channel => Vec::new(),
             Framing::Indication => self.indication_heads(),
         };
+        if matches!(self.row.traffic, scenario::Traffic::Bundle(_)) {
+            self.clients.bundle();
+            self.peers.bundle();
+        }
         let dropped = self.clients.sent_and_dropped().1 + self.peers.sent_and_dropped().1;
         let mut generator = Generator {
             flows: self.row.allocations,

@@ -20,9 +20,9 @@ fn reflector_forwards_every_way_it_can() {
 #[test]
 fn traffic_has_every_shape() {
     let run = Run::of(
-        "-s reflector --scenario up --traffic steady,poisson,train:4 --load 800 -p 160,1200",
+        "-s reflector --scenario up,down --traffic steady,poisson,train:4,bundle:16 --load 800 -p 160,1200",
     );
-    run.expect_all_delivered(6, &["reflector"]);
+    run.expect_all_delivered(16, &["reflector"]);
 }
 
 #[test]
