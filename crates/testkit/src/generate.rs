@@ -5,6 +5,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// How property tests are run: that many cases, the same ones each time unless `PROPTEST_RNG_SEED` says otherwise. A failure
+/// prints the smallest case found; no file remembers it.
+pub fn property_tests(cases: u32) -> ProptestConfig {
+    let mut config = ProptestConfig::with_cases(cases);
+    config.failure_persistence = None;
+    if config.rng_seed == RngSeed::Random {
+        config.rng_seed = RngSeed::Fixed(1);
+    }
+    config
+}
 
 /// Any IPv4 address.
 pub fn ipv4_address() -> impl Strategy<Value = Ipv4Addr> {

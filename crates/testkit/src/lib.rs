@@ -41,7 +41,8 @@ pub use clock::Clock;
 pub use counting_allocator::{CountingAllocator, HeapUse};
 pub use fake_sockets::FakeSockets;
 pub use generate::{
-    ip_address, ipv4_address, ipv6_address, public_ipv4_address, socket_address, spellings,
+    ip_address, ipv4_address, ipv6_address, property_tests, public_ipv4_address, socket_address,
+    spellings,
 };
 pub use lint::assert_well_formed;
 pub use network::{Datagram, Faults, Input, Network, Step};

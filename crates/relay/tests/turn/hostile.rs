@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use turnbuckle_proto::{AttributeType, Class, Method};
 use turnbuckle_relay::{Instant, Now};
-use turnbuckle_testkit::{Client, Network, Outcome, Peer, Random, Request, Setup};
+use turnbuckle_testkit::{Client, Network, Outcome, Peer, Random, Request, Setup, property_tests};
 
 #[test]
 fn noise() {
@@ -167,7 +167,7 @@ fn permissions_and_channels_of_one_user_are_bounded() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(property_tests(400))]
 
     /// Attributes of all sorts under a good signature: what a user can do to the server.
     #[test]

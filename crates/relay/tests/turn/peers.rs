@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use turnbuckle_proto::AddressFamily;
 use turnbuckle_relay::{DropReason, special_ranges};
 use turnbuckle_testkit::{
-    Client, Network, Request, Setup, ipv4_address, public_ipv4_address, socket_address, spellings,
+    Client, Network, Request, Setup, ipv4_address, property_tests, public_ipv4_address,
+    socket_address, spellings,
 };
 
 #[test]
@@ -169,7 +170,7 @@ fn the_servers_own_relay_address_in_another_spelling_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(property_tests(64))]
 
     #[test]
     fn a_refused_ipv4_address_is_refused_in_every_spelling(ip in ipv4_address()) {

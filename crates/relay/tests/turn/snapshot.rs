@@ -109,6 +109,8 @@ struct Call {
     bob: Client,
     carol: Client,
     stranger: Client,
+    /// Who has just deleted an allocation, and how.
+    gone: Option<(Client, Vec<u8>)>,
     round: u16,
 }
 
@@ -121,7 +123,7 @@ impl Call {
                 burst: number(30),
             });
         });
-        setup.limits.total = NonZeroU32::new(4);
+        setup.limits.total = NonZeroU32::new(5);
         let mut net = setup.build();
         net.record = true;
         let mut alice = Client::alice();
@@ -142,6 +144,7 @@ impl Call {
             bob,
             carol,
             stranger: Client::new("203.0.113.40:40000").user("alice", "guessed"),
+            gone: None,
             round: 0,
         }
     }
@@ -154,6 +157,12 @@ impl Call {
         net.take_steps();
         self.round += 1;
 
+        // What was remembered a moment ago: a deletion, and how often somebody guessed.
+        if let Some((client, delete)) = &mut self.gone {
+            client.exchange(net, delete).unwrap().expect_success();
+        }
+        self.stranger.ask_once(net, &Request::allocate());
+
         // Indications with transaction ids of the relay's choice, hairpin, both families.
         near.send(net, at_alice, b"permitted or not");
         self.alice.permit(net, &[near.address, at_bob]);
@@ -163,13 +172,16 @@ impl Call {
         self.carol.bind(net, 0x4100 + self.round, far.address);
         far.send(net, self.carol.relayed.unwrap(), b"by channel or not");
 
+        let mut gone = Client::new(&format!("203.0.113.70:{}", self.round)).user("bob", "builder");
+        gone.allocate(net);
+
         // Retransmissions, a credential that runs out, a place in the quota, ports by chance.
         let retransmitted = self.alice.encode(&Request::allocate());
         self.alice.exchange(net, &retransmitted);
-        let mut late = Client::new(&format!("203.0.113.50:{}", self.round)).rest("1700000900:dave");
+        let mut late = Client::new(&format!("203.0.113.50:{}", self.round)).rest("1700000400:dave");
         late.ask(net, &Request::allocate());
-        let mut fifth = Client::new(&format!("203.0.113.60:{}", self.round)).user("bob", "builder");
-        fifth.ask(net, &Request::allocate());
+        let mut sixth = Client::new(&format!("203.0.113.60:{}", self.round)).user("bob", "builder");
+        sixth.ask(net, &Request::allocate());
         let delete = late.encode(&Request::refresh(0));
         late.exchange(net, &delete);
         late.exchange(net, &delete);
@@ -183,6 +195,9 @@ impl Call {
         for _ in 0..40 {
             self.stranger.ask_once(net, &Request::allocate());
         }
+        let delete = gone.encode(&Request::refresh(0));
+        gone.exchange(net, &delete).unwrap().expect_success();
+        self.gone = Some((gone, delete));
         self.net.take_steps()
     }
 }
