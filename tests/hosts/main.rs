@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use turnbuckle_tests::{Namespace, Process, Requirement, Server, ServerBuilder};
+use turnbuckle_tests::{Alone, Namespace, Process, Requirement, Server, ServerBuilder};
 
 #[test]
 fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
@@ -83,6 +83,7 @@ fn a_peer_in_a_special_purpose_range_is_refused() {
 struct Hosts {
     relay: Namespace,
     client: Namespace,
+    _alone: Alone,
 }
 
 impl Hosts {
@@ -91,8 +92,13 @@ impl Hosts {
         if !Requirement::all_met(&[Requirement::Root, Requirement::Program("ip")]) {
             return None;
         }
+        let alone = Alone::wait();
         let (relay, client) = Namespace::linked_pair(&SERVER, &CLIENT);
-        Some(Self { relay, client })
+        Some(Self {
+            relay,
+            client,
+            _alone: alone,
+        })
     }
 
     /// The server on all addresses of its host.

@@ -10,7 +10,7 @@ use fantoccini::wd::TimeoutConfiguration;
 use fantoccini::{Client, ClientBuilder};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use turnbuckle_tests::{Credentials, Process, Requirement, Server};
+use turnbuckle_tests::{Alone, Credentials, Process, Requirement, Server};
 
 #[tokio::test]
 async fn a_browser_calls_itself_through_the_relay() {
@@ -30,6 +30,7 @@ async fn call(ip: IpAddr) {
     ]) {
         return;
     }
+    let _alone = Alone::wait();
     let server = Server::builder(CONFIG).listen(&[ip]).start();
     let credentials = server.credentials("alice");
     let browser = Browser::start().await;

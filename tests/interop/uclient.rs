@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use turnbuckle_tests::{Credentials, Deadline, Process, Requirement, Server, free_port};
+use turnbuckle_tests::{Alone, Credentials, Deadline, Process, Requirement, Server, free_port};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -197,6 +197,7 @@ struct Bench {
     server: Server,
     peer: Peer,
     credentials: Credentials,
+    _alone: Alone,
 }
 
 impl Bench {
@@ -220,12 +221,14 @@ impl Bench {
             "realm=relay.example\nuse-auth-secret\nstatic-auth-secret=interop-secret\nuser-quota=0\nrfc5766-channel-numbers\n{}\n{peers}",
             relay.join("\n"),
         );
+        let alone = Alone::wait();
         let server = Server::builder(&config).listen(addresses).start();
         let credentials = server.credentials("alice");
         Some(Self {
             server,
             peer: Peer::start(addresses),
             credentials,
+            _alone: alone,
         })
     }
 

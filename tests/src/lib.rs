@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alone;
 mod binaries;
 mod clock;
 mod echo_peer;
@@ -14,6 +15,7 @@ mod process;
 mod requirement;
 mod server;
 
+pub use alone::Alone;
 pub use binaries::{turnbuckle, turnctl};
 pub use clock::Deadline;
 pub use echo_peer::EchoPeer;

@@ -16,8 +16,8 @@ impl Tally {
         let mut tally = Self::default();
         for line in lines {
             let line = without_colours(line);
-            let line = line.trim();
-            if !line.starts_with("test result:") && !line.starts_with("Summary [") {
+            // nextest quotes, indented, what the binary of a failed test printed.
+            if !line.starts_with("test result:") && !line.trim_start().starts_with("Summary [") {
                 continue;
             }
             let words: Vec<&str> = line
@@ -113,6 +113,20 @@ mod tests {
                 skipped: 4
             }
         );
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_not_counted_again() {
+        let tally = read(
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 9 filtered out; finished in 3.66s\n\
+             \u{20}    Summary [  22.860s] 14 tests run: 13 passed, 1 failed, 0 skipped\n",
+        );
+        let expected = Tally {
+            passed: 13,
+            failed: 1,
+            skipped: 0,
+        };
+        assert_eq!(tally, expected);
     }
 
     #[test]
