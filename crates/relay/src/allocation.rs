@@ -10,6 +10,7 @@ use crate::channel::Channels;
 use crate::permission::Permissions;
 use crate::quota;
 use crate::relayed::RelayedId;
+use crate::reservation::ReservationToken;
 use crate::time::Instant;
 
 pub(crate) mod table;
@@ -57,6 +58,8 @@ pub(crate) struct Allocation {
     pub(crate) transaction: TransactionId,
     /// What that request was granted, in seconds.
     pub(crate) granted_lifetime_seconds: u32,
+    /// The token of the port that was reserved along with it.
+    pub(crate) reservation: Option<ReservationToken>,
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
     pub(crate) traffic: Traffic,

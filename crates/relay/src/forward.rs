@@ -133,7 +133,7 @@ impl Relay {
         peer: SocketAddr,
         packet: Packet<'_>,
     ) -> Decision {
-        let Some(id) = self.relayed.get(relayed.0).map(|r| r.allocation) else {
+        let Some(id) = self.relayed.get(relayed.0).and_then(|r| r.allocation) else {
             return self.drop(DropReason::NoRelayed);
         };
         let payload = packet.span();
@@ -228,7 +228,7 @@ impl Relay {
             });
         }
         let source = self.relayed.get(from.0)?.claim.advertised;
-        let to = self.relayed.get(live.relayed.0)?.allocation;
+        let to = self.relayed.get(live.relayed.0)?.allocation?;
         let decision = self.relay_to_client(now, to, source, payload, packet);
         if matches!(decision, Decision::ToClient { .. }) {
             self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);

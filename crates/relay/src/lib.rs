@@ -44,6 +44,7 @@ mod reject;
 mod relay;
 mod relayed;
 mod request;
+mod reservation;
 mod response;
 mod slots;
 mod snapshot;
@@ -72,6 +73,7 @@ pub use relay::Relay;
 pub use relayed::{
     Live, OpenError, RelayAddress, RelaySockets, RelayedId, RelayedPorts, SHARDS_MAX, ShardId,
 };
+pub use reservation::ReservationToken;
 pub use snapshot::{RestoreError, Snapshot};
 pub use stats::{DropReason, REJECT_CODES, Stats};
 pub use time::{Instant, Now};

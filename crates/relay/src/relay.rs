@@ -23,6 +23,7 @@ use crate::rate_limit::RateLimiter;
 use crate::reject::Reject;
 use crate::relayed::{RelaySockets, Relayed, RelayedId, RelayedPorts, ShardId};
 use crate::request::Request;
+use crate::reservation::Reservations;
 use crate::response::{self, Success};
 use crate::slots::Slots;
 use crate::stats::{DropReason, Stats};
@@ -42,6 +43,7 @@ pub struct Relay {
     pub(crate) rng: ChaCha12Rng,
     pub(crate) allocations: Table,
     pub(crate) relayed: Slots<Relayed>,
+    pub(crate) reservations: Reservations,
     pub(crate) timers: Timers,
     pub(crate) limiter: RateLimiter,
     pub(crate) recently_deleted: VecDeque<Deleted>,
@@ -86,6 +88,7 @@ impl Relay {
             rng,
             allocations: Table::new(table_seeds),
             relayed: Slots::new(),
+            reservations: Reservations::default(),
             timers: Timers::default(),
             recently_deleted: VecDeque::new(),
             events: VecDeque::new(),
@@ -174,6 +177,9 @@ impl Relay {
                 self.reschedule(id);
             }
         }
+        while let Some(relayed) = self.reservations.pop_due(now) {
+            self.give_up(relayed, sockets);
+        }
         while let Some(oldest) = self.recently_deleted.front()
             && now.since(oldest.at) >= REMEMBER_DELETION
         {
@@ -199,6 +205,11 @@ impl Relay {
         for id in all {
             self.delete(now.instant, id, EndReason::Ended, sockets);
         }
+        while let Some(last) = self.reservations.last_expiry() {
+            if let Some(relayed) = self.reservations.pop_due(last) {
+                self.give_up(relayed, sockets);
+            }
+        }
     }
 
     /// Replaces the parameters. Allocations stay; what they ask for next goes by the new rules.
@@ -215,7 +226,8 @@ impl Relay {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
+        let reservation = self.reservations.next_expiry();
+        self.timers.next().into_iter().chain(reservation).min()
     }
 
     /// The counters.
@@ -241,7 +253,7 @@ impl Relay {
             timed = timed.saturating_add(1);
             for &relayed in allocation.relayed.iter() {
                 let entry = self.relayed.get(relayed.0);
-                assert_eq!(entry.map(|r| r.allocation), Some(id));
+                assert_eq!(entry.and_then(|r| r.allocation), Some(id));
                 let live = entry.and_then(|r| self.ports.find(r.claim.local));
                 assert_eq!(
                     live.map(|l| (l.shard, l.relayed)),
@@ -256,7 +268,12 @@ impl Relay {
             .iter()
             .map(|(_, a)| a.relayed.iter().count())
             .sum();
-        assert_eq!(addresses, self.relayed.len());
+        for reservation in self.reservations.iter() {
+            let entry = self.relayed.get(reservation.relayed.0);
+            assert!(entry.is_some_and(|r| r.allocation.is_none()));
+        }
+        let reserved = self.reservations.len();
+        assert_eq!(addresses.saturating_add(reserved), self.relayed.len());
     }
 
     #[cold]
@@ -279,10 +296,7 @@ impl Relay {
         self.timers.reschedule(id.0, allocation.deadline, None);
         let relayed = self.advertised(&allocation.relayed);
         for &relayed in allocation.relayed.iter() {
-            if let Some(entry) = self.relayed.remove(relayed.0) {
-                sockets.close(relayed);
-                self.ports.release(&entry.claim);
-            }
+            self.give_up(relayed, sockets);
         }
         self.events.push_back(Event::AllocationDeleted {
             id,
@@ -293,6 +307,14 @@ impl Relay {
             lasted: now.since(allocation.created),
             traffic: allocation.traffic,
         });
+    }
+
+    /// Closes a relayed transport address and frees its port.
+    pub(crate) fn give_up(&mut self, relayed: RelayedId, sockets: &mut impl RelaySockets) {
+        if let Some(entry) = self.relayed.remove(relayed.0) {
+            sockets.close(relayed);
+            self.ports.release(&entry.claim);
+        }
     }
 
     /// Takes out expired permissions and channels.
@@ -492,6 +514,8 @@ const fn is_known_in_requests(attribute: AttributeType) -> bool {
             | AttributeType::XOR_PEER_ADDRESS
             | AttributeType::REQUESTED_ADDRESS_FAMILY
             | AttributeType::REQUESTED_TRANSPORT
+            | AttributeType::EVEN_PORT
+            | AttributeType::RESERVATION_TOKEN
     )
 }
 

@@ -206,6 +206,7 @@ impl RelayedPorts {
         &self,
         wanted: AddressFamily,
         preferred: IpAddr,
+        parity: Parity,
         rng: &mut impl Rng,
     ) -> Option<Claim> {
         let candidates: Vec<usize> = (0..)
@@ -220,7 +221,10 @@ impl RelayedPorts {
         };
         let order = candidates.iter().cycle().skip(first).take(candidates.len());
         for &address in order {
-            let free = |offset: &usize| self.try_claim(address, *offset);
+            let free = |offset: &usize| {
+                let fits = parity == Parity::Any || self.is_even(*offset);
+                fits.then(|| self.try_claim(address, *offset)).flatten()
+            };
             let size = self.addresses.get(address)?.live.len();
             for _ in 0..RANDOM_TRIES {
                 if let Some(claim) = below(rng, size).as_ref().and_then(free) {
@@ -233,6 +237,11 @@ impl RelayedPorts {
             }
         }
         None
+    }
+
+    /// Claims the next higher port of the same address.
+    pub(crate) fn claim_next(&self, claim: &Claim) -> Option<Claim> {
+        self.try_claim(claim.address, claim.offset.checked_add(1)?)
     }
 
     /// Claims this very address, as a snapshot demands it.
@@ -254,6 +263,11 @@ impl RelayedPorts {
     /// The port is free again.
     pub(crate) fn release(&self, claim: &Claim) {
         self.store(claim, FREE);
+    }
+
+    fn is_even(&self, offset: usize) -> bool {
+        let first = usize::from(*self.ports.start());
+        first.saturating_add(offset).is_multiple_of(2)
     }
 
     fn try_claim(&self, address: usize, offset: usize) -> Option<Claim> {
@@ -297,10 +311,18 @@ impl RelayedPorts {
     }
 }
 
+/// Which ports are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parity {
+    Any,
+    Even,
+}
+
 /// One relayed transport address of this relay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Relayed {
-    pub(crate) allocation: AllocationId,
+    /// `None` while it is reserved.
+    pub(crate) allocation: Option<AllocationId>,
     pub(crate) claim: Claim,
 }
 
@@ -353,7 +375,7 @@ mod tests {
         let mut rng = ChaCha12Rng::seed_from_u64(1);
         let preferred = "10.0.0.1".parse().unwrap();
         let mut seen = Vec::new();
-        while let Some(claim) = ports.claim(AddressFamily::V4, preferred, &mut rng) {
+        while let Some(claim) = ports.claim(AddressFamily::V4, preferred, Parity::Any, &mut rng) {
             ports.publish(&claim, ShardId(3), RelayedId(7));
             seen.push(claim.advertised);
         }
@@ -370,7 +392,9 @@ mod tests {
         let ports = ports(50_000..=50_009);
         let mut rng = ChaCha12Rng::seed_from_u64(2);
         let preferred = "10.0.0.2".parse().unwrap();
-        let claim = ports.claim(AddressFamily::V4, preferred, &mut rng).unwrap();
+        let claim = ports
+            .claim(AddressFamily::V4, preferred, Parity::Any, &mut rng)
+            .unwrap();
         assert_eq!(claim.local.ip(), preferred);
         assert_eq!(ports.find(claim.local), None, "claimed is not live");
         ports.publish(&claim, ShardId(0), RelayedId(5));
@@ -391,7 +415,9 @@ mod tests {
         let preferred = "2001:db8::1".parse().unwrap();
         let mut halves = [0u32; 2];
         for _ in 0..2_000 {
-            let claim = ports.claim(AddressFamily::V6, preferred, &mut rng).unwrap();
+            let claim = ports
+                .claim(AddressFamily::V6, preferred, Parity::Any, &mut rng)
+                .unwrap();
             halves[usize::from(claim.local.port() >= 57_344)] += 1;
         }
         assert!(halves.iter().all(|&n| n > 850), "{halves:?}");

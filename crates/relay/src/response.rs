@@ -8,6 +8,7 @@ use crate::address::Families;
 use crate::auth::nonce::Nonce;
 use crate::config::Config;
 use crate::reject::Reject;
+use crate::reservation::ReservationToken;
 
 /// What a request that succeeded is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) enum Success {
         relayed: Families<SocketAddr>,
         lifetime_seconds: u32,
         mapped: SocketAddr,
+        reservation: Option<ReservationToken>,
     },
     Refreshed {
         lifetime_seconds: u32,
@@ -43,12 +45,16 @@ pub(crate) fn success(
             ref relayed,
             lifetime_seconds,
             mapped,
+            reservation,
         } => {
             for &address in relayed.iter() {
                 answer.xor_address(AttributeType::XOR_RELAYED_ADDRESS, address)?;
             }
             answer.lifetime(lifetime_seconds)?;
             answer.xor_address(AttributeType::XOR_MAPPED_ADDRESS, mapped)?;
+            if let Some(token) = reservation {
+                answer.reservation_token(token)?;
+            }
         }
         Success::Refreshed { lifetime_seconds } => {
             answer.lifetime(lifetime_seconds)?;

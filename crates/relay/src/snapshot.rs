@@ -20,6 +20,7 @@ use crate::quota::Quota;
 use crate::rate_limit::{Cell, RateLimiter};
 use crate::relay::{Deleted, Relay};
 use crate::relayed::{OpenError, RelaySockets, Relayed, RelayedId, RelayedPorts, ShardId};
+use crate::reservation::{ReservationToken, Reservations};
 use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -34,6 +35,7 @@ pub struct Snapshot {
     rng: ChaCha12Rng,
     allocations: Slots<AllocationSnapshot>,
     relayed: Slots<RelayedSnapshot>,
+    reservations: Reservations,
     limiter: Vec<Cell>,
     recently_deleted: VecDeque<Deleted>,
     nonce_key: NonceKey,
@@ -61,6 +63,7 @@ struct AllocationSnapshot {
     expires: Instant,
     transaction: TransactionId,
     granted_lifetime_seconds: u32,
+    reservation: Option<ReservationToken>,
     permissions: Permissions,
     channels: Channels,
     traffic: Traffic,
@@ -68,7 +71,7 @@ struct AllocationSnapshot {
 
 #[derive(Serialize, Deserialize)]
 struct RelayedSnapshot {
-    allocation: AllocationId,
+    allocation: Option<AllocationId>,
     local: std::net::SocketAddr,
 }
 
@@ -90,6 +93,7 @@ impl Relay {
                 allocation: relayed.allocation,
                 local: relayed.claim.local,
             }),
+            reservations: self.reservations.clone(),
             limiter: self.limiter.cells().to_vec(),
             recently_deleted: self.recently_deleted.clone(),
             nonce_key: self.config.nonce_key.clone(),
@@ -113,8 +117,14 @@ impl Relay {
         let mut opened = Vec::new();
         let relayed = snapshot.relayed.try_map(|index, relayed| {
             let id = RelayedId(index);
-            let owner = snapshot.allocations.get(relayed.allocation.0);
-            if !owner.is_some_and(|a| a.relayed.iter().any(|&named| named == id)) {
+            let named = match relayed.allocation {
+                Some(owner) => snapshot
+                    .allocations
+                    .get(owner.0)
+                    .is_some_and(|a| a.relayed.iter().any(|&named| named == id)),
+                None => snapshot.reservations.iter().any(|r| r.relayed == id),
+            };
+            if !named {
                 return Err(RestoreError::Inconsistent);
             }
             let claim = ports
@@ -124,7 +134,9 @@ impl Relay {
                 ports.release(&claim);
                 return Err(RestoreError::Open(error));
             }
-            ports.publish(&claim, shard, id);
+            if relayed.allocation.is_some() {
+                ports.publish(&claim, shard, id);
+            }
             opened.push((id, claim));
             Ok(Relayed {
                 allocation: relayed.allocation,
@@ -156,6 +168,7 @@ impl Relay {
             rng: snapshot.rng,
             allocations: Table::with_slots(table_seeds, allocations),
             relayed,
+            reservations: snapshot.reservations,
             timers: Timers::default(),
             recently_deleted: snapshot.recently_deleted,
             events: VecDeque::new(),
@@ -192,6 +205,7 @@ impl AllocationSnapshot {
             expires: allocation.expires,
             transaction: allocation.transaction,
             granted_lifetime_seconds: allocation.granted_lifetime_seconds,
+            reservation: allocation.reservation,
             permissions: allocation.permissions.clone(),
             channels: allocation.channels.clone(),
             traffic: allocation.traffic,
@@ -211,6 +225,7 @@ impl AllocationSnapshot {
             expires: self.expires,
             transaction: self.transaction,
             granted_lifetime_seconds: self.granted_lifetime_seconds,
+            reservation: self.reservation,
             permissions: self.permissions.clone(),
             channels: self.channels.clone(),
             traffic: self.traffic,

@@ -4,6 +4,7 @@ use core::time::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rand_core::Rng;
 use turnbuckle_proto::AddressFamily;
 
 use crate::address::{Families, family};
@@ -15,9 +16,11 @@ use crate::event::Event;
 use crate::permission::Permissions;
 use crate::reject::Reject;
 use crate::relay::Relay;
-use crate::relayed::{OpenError, RelaySockets, Relayed, RelayedId};
+use crate::relayed::{Claim, OpenError, Parity, RelaySockets, Relayed, RelayedId};
 use crate::request::Request;
+use crate::reservation::{RESERVATION_LIFETIME, Reservation, ReservationToken};
 use crate::response::Success;
+use crate::time::Instant;
 
 impl Relay {
     /// `existing` is the live allocation of the five-tuple. The steps are those of RFC 8656 §7.2.
@@ -38,6 +41,15 @@ impl Relay {
             Some(UDP) => {}
             Some(_) => return Err(Reject::UnsupportedTransport),
         }
+        // Steps 5 and 7: a reserved port, or a port of a certain kind.
+        let token = request.message.reservation_token()?;
+        let even_port = request.message.even_port()?;
+        let names_family = request.message.requested_address_family()?.is_some();
+        if token.is_some() && (even_port.is_some() || names_family) {
+            return Err(Reject::BadRequest(
+                "RESERVATION-TOKEN goes with neither EVEN-PORT nor REQUESTED-ADDRESS-FAMILY",
+            ));
+        }
         // Step 6: the family, where the server relays in it.
         let wanted = self.wanted_family(request)?;
         if !self.ports.serves(wanted) {
@@ -46,22 +58,30 @@ impl Relay {
         // Step 9.
         let lifetime = self.granted(request.message.lifetime()?);
         let (owner, stable_name) = match client {
-            Client::User(User { owner, stable_name }) => (Some(owner.clone()), stable_name),
-            Client::Anonymous => (None, &self.anonymous_user),
+            Client::User(User { owner, stable_name }) => {
+                (Some(owner.clone()), Arc::clone(stable_name))
+            }
+            Client::Anonymous => (None, Arc::clone(&self.anonymous_user)),
         };
         let ticket = self
             .quota
-            .acquire(stable_name)
+            .acquire(&stable_name)
             .map_err(Reject::QuotaReached)?;
         let id = self
             .allocations
             .next_id()
             .ok_or(Reject::InsufficientCapacity)?;
-        let relayed = self.open_relayed(id, wanted, request, sockets)?;
+        let now = request.now.instant;
+        let (relayed, next) = match token {
+            Some(token) => (self.redeem(token, &stable_name, id, now)?, None),
+            None => self.open_relayed(id, wanted, even_port, request, sockets)?,
+        };
+        let reservation = next.map(|next| self.reserve(next, &stable_name, now));
         let expires = request.now.instant.after(lifetime);
         let lifetime_seconds = seconds(lifetime);
         let mut families = Families::NONE;
-        families.set(wanted, Some(relayed));
+        let local = self.relayed.get(relayed.0).map(|r| r.claim.local.ip());
+        families.set(local.map_or(wanted, family), Some(relayed));
         self.allocations.insert(Allocation {
             path: *request.path,
             owner,
@@ -71,6 +91,7 @@ impl Relay {
             expires,
             transaction: request.message.transaction_id(),
             granted_lifetime_seconds: lifetime_seconds,
+            reservation,
             permissions: Permissions::default(),
             channels: Channels::default(),
             traffic: Traffic::default(),
@@ -91,6 +112,7 @@ impl Relay {
             relayed: advertised,
             lifetime_seconds,
             mapped: request.path.five_tuple.client.0,
+            reservation,
         })
     }
 
@@ -125,6 +147,7 @@ impl Relay {
             relayed: self.advertised(&allocation.relayed),
             lifetime_seconds: allocation.granted_lifetime_seconds,
             mapped: request.path.five_tuple.client.0,
+            reservation: allocation.reservation,
         })
     }
 
@@ -139,38 +162,114 @@ impl Relay {
         }
     }
 
+    /// Takes over the port that this user has reserved; 508 if there is none (RFC 8656 §7.2, step 5).
+    fn redeem(
+        &mut self,
+        token: ReservationToken,
+        holder: &str,
+        allocation: AllocationId,
+        now: Instant,
+    ) -> Result<RelayedId, Reject> {
+        let id = self
+            .reservations
+            .redeem(token, holder, now)
+            .ok_or(Reject::InsufficientCapacity)?;
+        let relayed = self
+            .relayed
+            .get_mut(id.0)
+            .ok_or(Reject::InsufficientCapacity)?;
+        relayed.allocation = Some(allocation);
+        self.ports.publish(&relayed.claim, self.shard, id);
+        Ok(id)
+    }
+
+    fn reserve(&mut self, relayed: RelayedId, holder: &Arc<str>, now: Instant) -> ReservationToken {
+        let mut token = ReservationToken::default();
+        self.rng.fill_bytes(&mut token);
+        self.reservations.add(Reservation {
+            token,
+            relayed,
+            holder: Arc::clone(holder),
+            expires: now.after(RESERVATION_LIFETIME),
+        });
+        token
+    }
+
+    /// Opens a port for the allocation and, if EVEN-PORT asks for it, its next higher neighbour to be reserved.
     fn open_relayed(
         &mut self,
         allocation: AllocationId,
         wanted: AddressFamily,
+        even_port: Option<bool>,
         request: &Request<'_>,
         sockets: &mut impl RelaySockets,
-    ) -> Result<RelayedId, Reject> {
+    ) -> Result<(RelayedId, Option<RelayedId>), Reject> {
         let preferred = request.path.five_tuple.server.0.ip();
-        let id = self
-            .relayed
-            .next_index()
-            .map(RelayedId)
-            .ok_or(Reject::InsufficientCapacity)?;
+        let parity = if even_port.is_some() {
+            Parity::Even
+        } else {
+            Parity::Any
+        };
         for _ in 0..OPEN_TRIES {
             let claim = self
                 .ports
-                .claim(wanted, preferred, &mut self.rng)
+                .claim(wanted, preferred, parity, &mut self.rng)
                 .ok_or(Reject::InsufficientCapacity)?;
-            match sockets.open(id, claim.local) {
-                Ok(()) => {
-                    self.relayed.insert(Relayed { allocation, claim });
-                    self.ports.publish(&claim, self.shard, id);
-                    return Ok(id);
+            if even_port != Some(true) {
+                match self.open(claim, Some(allocation), sockets) {
+                    Ok(id) => return Ok((id, None)),
+                    Err(OpenError::PortInUse) => continue,
+                    Err(OpenError::Unavailable) => break,
                 }
-                Err(OpenError::PortInUse) => self.ports.release(&claim),
-                Err(OpenError::Unavailable) => {
-                    self.ports.release(&claim);
-                    break;
+            }
+            let Some(next) = self.ports.claim_next(&claim) else {
+                self.ports.release(&claim);
+                continue;
+            };
+            let first = match self.open(claim, Some(allocation), sockets) {
+                Ok(first) => first,
+                Err(error) => {
+                    self.ports.release(&next);
+                    match error {
+                        OpenError::PortInUse => continue,
+                        OpenError::Unavailable => break,
+                    }
+                }
+            };
+            match self.open(next, None, sockets) {
+                Ok(next) => return Ok((first, Some(next))),
+                Err(error) => {
+                    self.give_up(first, sockets);
+                    if error == OpenError::Unavailable {
+                        break;
+                    }
                 }
             }
         }
         Err(Reject::InsufficientCapacity)
+    }
+
+    /// Opens the claimed port, or releases it. It is live at once unless it is only reserved.
+    fn open(
+        &mut self,
+        claim: Claim,
+        allocation: Option<AllocationId>,
+        sockets: &mut impl RelaySockets,
+    ) -> Result<RelayedId, OpenError> {
+        let opened = match self.relayed.next_index().map(RelayedId) {
+            Some(id) => sockets.open(id, claim.local).map(|()| id),
+            None => Err(OpenError::Unavailable),
+        };
+        match opened {
+            Ok(id) => {
+                self.relayed.insert(Relayed { allocation, claim });
+                if allocation.is_some() {
+                    self.ports.publish(&claim, self.shard, id);
+                }
+            }
+            Err(_) => self.ports.release(&claim),
+        }
+        opened
     }
 }
 

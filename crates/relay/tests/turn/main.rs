@@ -17,6 +17,7 @@ mod hostile;
 mod nonce;
 mod peers;
 mod refresh;
+mod reservation;
 mod services;
 mod snapshot;
 
