@@ -45,6 +45,8 @@ pub(crate) fn install_missing(steps: &mut Steps) {
                 "--no-install-recommends",
                 "-o",
                 "Dpkg::Use-Pty=0",
+                "-o",
+                "DPkg::Lock::Timeout=120",
                 "install",
             ])
             .args(&names),
