@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::comparison::RowResult;
 use crate::figure::{Figure, Spread};
 
-/// An SVG image; thin lines show the range over the rounds. Rows without any measurement are left out.
+/// An SVG image; thin lines show the range over the rounds. Rows without either figure are left out.
 pub(crate) fn render(results: &[RowResult]) -> String {
     let groups: Vec<Group> = results.iter().filter_map(Group::of).collect();
     let names = names(results);

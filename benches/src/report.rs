@@ -70,8 +70,9 @@ impl Report<'_> {
         }))
     }
 
-    /// A page with everything a reader needs to repeat the run, and the tables.
-    pub(crate) fn markdown(&self) -> String {
+    /// A page with everything a reader needs to repeat the run, the picture that lies at `plot` as seen from the page,
+    /// and the tables.
+    pub(crate) fn markdown(&self, plot: Option<&str>) -> String {
         let Machine {
             cpu,
             cpus,
@@ -95,6 +96,9 @@ impl Report<'_> {
                  the rounds."
             )
         });
+        let plot = plot.map_or_else(String::new, |plot| {
+            format!("![server CPU and rates]({plot})\n\n")
+        });
         format!(
             "# Benchmarks\n\n\
              Written by `{command}`.\n\n\
@@ -107,7 +111,7 @@ impl Report<'_> {
              Figures are medians.{against} CPU is the run time of all threads of the server, per packet delivered. \
              Softirq is that of the whole host, sampled: on the loopback interface and on veth much of a packet's way \
              through the kernel is counted in the thread that sends it. Latency is one way, from the generator's send to \
-             its receive.\n\n{tables}",
+             its receive.\n\n{plot}{tables}",
             network = self.network,
             contestants = contestants.join(", "),
             rounds = self.rounds,

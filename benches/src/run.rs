@@ -2,6 +2,7 @@
 //!
 //! Owns progress, signals and files.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -75,7 +76,12 @@ fn compare(args: &Args) -> Result<bool> {
         write(path, &report.json()?)?;
     }
     if let Some(path) = &args.markdown {
-        write(path, &report.markdown())?;
+        let plot = args
+            .plot
+            .as_deref()
+            .filter(|plot| plot.parent() == path.parent());
+        let plot = plot.and_then(Path::file_name).and_then(OsStr::to_str);
+        write(path, &report.markdown(plot))?;
     }
     if let Some(path) = &args.plot {
         write(path, &plot::render(&results))?;

@@ -127,6 +127,7 @@ fn a_run_leaves_files() {
         "- kernel: Linux",
         "| reflector |",
         "turnbuckle-bench -s reflector",
+        "(plot.svg)",
     ] {
         assert!(page.contains(part), "{part} is not in:\n{page}");
     }
