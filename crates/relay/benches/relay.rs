@@ -24,8 +24,9 @@ fn channels(c: &mut Criterion) {
         let shard = &mut net.server.shards[0];
         let message = Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]);
         let mut buffer = room(&message);
+        let mut answer = [0; ANSWER_LEN];
         b.iter(|| {
-            let decision = from_client(shard, now, &path, &mut buffer);
+            let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
             assert!(matches!(decision, Decision::ToPeer { .. }));
         });
     });
@@ -58,8 +59,9 @@ fn hairpin(c: &mut Criterion) {
         let shard = &mut net.server.shards[0];
         let message = Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]);
         let mut buffer = room(&message);
+        let mut answer = [0; ANSWER_LEN];
         b.iter(|| {
-            let decision = from_client(shard, now, &path, &mut buffer);
+            let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
             // The header is written over the one that came, so the message stays what it is.
             assert!(matches!(decision, Decision::ToClient { .. }));
         });
@@ -85,9 +87,10 @@ fn handshake_once(net: &mut Network, alice: &Client, messages: &[Vec<u8>; 3]) {
     let now = net.clock.now();
     let path = Server::path(alice.five_tuple());
     let shard = &mut net.server.shards[0];
+    let mut answer = [0; ANSWER_LEN];
     for message in messages {
         let mut buffer = room(message);
-        let decision = from_client(shard, now, &path, &mut buffer);
+        let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
         assert!(matches!(decision, Decision::Answer { .. }));
         while let Some(event) = shard.relay.poll_event() {
             black_box(event);
@@ -95,15 +98,20 @@ fn handshake_once(net: &mut Network, alice: &Client, messages: &[Vec<u8>; 3]) {
     }
 }
 
-fn from_client(shard: &mut Shard, now: Now, path: &ClientPath, buffer: &mut [u8]) -> Decision {
+fn from_client(
+    shard: &mut Shard,
+    now: Now,
+    path: &ClientPath,
+    buffer: &mut [u8],
+    answer: &mut [u8],
+) -> Decision {
     let payload = HEADROOM..buffer.len() - TAILROOM;
     let packet = Packet::new(black_box(buffer), payload).expect("inside");
-    let mut answer = [0; 1280];
     let sockets = &mut shard.sockets;
     black_box(
         shard
             .relay
-            .handle_client(now, path, packet, &mut answer, sockets),
+            .handle_client(now, path, packet, answer, sockets),
     )
 }
 
@@ -127,5 +135,7 @@ criterion_group!(benches, channels, hairpin, handshake);
 criterion_main!(benches);
 
 const CHANNEL: u16 = 0x4000;
+/// Bytes of the buffer for answers.
+const ANSWER_LEN: usize = 1280;
 /// Bytes of a video packet.
 const PAYLOAD_LEN: usize = 1000;
