@@ -67,6 +67,23 @@ fn no_unauthenticated_request_is_answered_with_more_than_27_times_a_tenth_of_it(
 }
 
 #[test]
+fn what_would_be_larger_is_dropped_and_counted() {
+    let mut net = Setup::default()
+        .config(|c| c.realm = "r".repeat(127).into())
+        .build();
+    let mut client = Client::new("203.0.113.10:1");
+    assert_eq!(client.ask_once(&mut net, &Request::allocate()), None);
+    let stats = net.server.stats();
+    assert_eq!(stats.dropped(DropReason::Amplification), 1);
+    assert_eq!(stats.rejected(401), 0);
+    // A larger request is worth the answer; so is a connection, whose address is not forged.
+    let larger = Request::allocate().attribute(AttributeType::SOFTWARE, &[b's'; 64]);
+    client.ask(&mut net, &larger).expect_error(401);
+    let mut client = client.over(turnbuckle_relay::Transport::Tcp);
+    client.ask(&mut net, &Request::allocate()).expect_error(401);
+}
+
+#[test]
 fn challenges_are_limited_for_each_address() {
     let mut net = limited().build();
     let mut flooder = Client::new("203.0.113.10:1");
