@@ -5,12 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-/// The system's allocator with counters. A test binary installs it:
-///
-/// ```ignore
-/// #[global_allocator]
-/// static ALLOCATOR: CountingAllocator = CountingAllocator;
-/// ```
+/// The system's allocator with counters. A test binary installs it with `#[global_allocator]`.
 #[derive(Debug)]
 pub struct CountingAllocator;
 
