@@ -58,23 +58,16 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
 
     let skip_log = workspace.target.join("skipped.log");
     let mut tests = workspace.test_command(scope);
+    let (profile, build) = match scope {
+        Scope::Everything => ("release", &RELEASE_BINARIES[..]),
+        Scope::Quick => ("debug", &DEBUG_BINARIES[..]),
+    };
+    if steps.run("binaries", workspace.cargo().args(build)) {
+        let directory = workspace.target.join(profile);
+        tests.env("TURNBUCKLE_BIN", directory.join("turnbuckle"));
+        tests.env("TURNCTL_BIN", directory.join("turnctl"));
+    }
     if scope == Scope::Everything {
-        let built = steps.run(
-            "release binaries",
-            workspace.cargo().args([
-                "build",
-                "--release",
-                "-p",
-                "turnbuckle-server",
-                "-p",
-                "turnctl",
-            ]),
-        );
-        if built {
-            let release = workspace.target.join("release");
-            tests.env("TURNBUCKLE_BIN", release.join("turnbuckle"));
-            tests.env("TURNCTL_BIN", release.join("turnctl"));
-        }
         fs::create_dir_all(&workspace.target)?;
         fs::write(&skip_log, "").with_context(|| format!("cannot write {}", skip_log.display()))?;
         tests.env("TURNBUCKLE_SKIP_LOG", &skip_log);
@@ -183,3 +176,14 @@ fn read_skipped(scope: Scope, log: &Path) -> Vec<String> {
     let text = fs::read_to_string(log).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
+
+const RELEASE_BINARIES: [&str; 6] = [
+    "build",
+    "--release",
+    "-p",
+    "turnbuckle-server",
+    "-p",
+    "turnctl",
+];
+/// The whole workspace, so that every feature is as in the tests and nothing is built twice.
+const DEBUG_BINARIES: [&str; 3] = ["build", "--workspace", "--bins"];
