@@ -64,7 +64,7 @@ pub use integrity::{IntegrityKey, IntegrityKeySha256};
 pub use long_term_key::LongTermKey;
 pub use message::Message;
 pub use method::{Class, Method, TransactionId};
-pub use stream::{Frame, next_frame};
+pub use stream::{Frame, next_frame, next_frame_rfc5766};
 pub use value::{AddressErrorCode, ChangeRequest, ErrorCode, Icmp, PasswordAlgorithm};
 
 /// Length in bytes of the header before the attributes of a STUN message (RFC 8489 §5).

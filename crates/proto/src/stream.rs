@@ -2,7 +2,7 @@
 //!
 //! Owns the framing rule. It must not buffer: the caller keeps the bytes and its own limit on them.
 
-use crate::{HEADER_LEN, Kind, MAGIC_COOKIE, channel_data, classify};
+use crate::{HEADER_LEN, Kind, MAGIC_COOKIE, channel_data, classify, classify_rfc5766};
 
 /// What stands at the start of a stream's unread bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,17 @@ pub enum Frame {
 /// cookie; ChannelData is padded to four bytes and only the channels of RFC 8656 are accepted.
 #[inline]
 pub fn next_frame(buf: &[u8]) -> Frame {
+    frame(buf, classify)
+}
+
+/// As [`next_frame`], with the wider channel range of [`classify_rfc5766`].
+#[inline]
+pub fn next_frame_rfc5766(buf: &[u8]) -> Frame {
+    frame(buf, classify_rfc5766)
+}
+
+#[inline]
+fn frame(buf: &[u8], classify: impl Fn(u8) -> Kind) -> Frame {
     let Some(&first_byte) = buf.first() else {
         return Frame::Incomplete { need: PREFIX_LEN };
     };
@@ -92,6 +103,25 @@ mod tests {
                 consumed: 8
             }
         );
+    }
+
+    #[test]
+    fn wider_channels_are_taken_where_asked_for() {
+        for first_byte in [0x50, 0x7F] {
+            let bytes = [first_byte, 0xFF, 0, 4, 1, 2, 3, 4, 5];
+            assert_eq!(next_frame(&bytes), Frame::Invalid);
+            assert_eq!(
+                next_frame_rfc5766(&bytes),
+                Frame::Complete {
+                    kind: Kind::ChannelData,
+                    len: 8,
+                    consumed: 8
+                }
+            );
+        }
+        for first_byte in [4, 22, 128] {
+            assert_eq!(next_frame_rfc5766(&[first_byte]), Frame::Invalid);
+        }
     }
 
     #[test]
