@@ -108,9 +108,8 @@ impl Relay {
         let Some(&relayed) = allocation.relayed.of(family(ip)) else {
             return self.drop(DropReason::PeerFamily);
         };
-        if self.relayed_ips_may_match(reach, peer.0)
-            && let Some(decision) = self.relay_to_self(now, relayed, peer.0, reach, payload, packet)
-        {
+        if self.leads_back_here(reach, peer.0) {
+            let decision = self.relay_to_self(now, relayed, peer.0, reach, payload, packet);
             if !matches!(decision, Decision::Drop(_)) {
                 self.count_to_peer(id, payload.len());
             }
@@ -202,7 +201,7 @@ impl Relay {
         Decision::ToClient { path, bytes }
     }
 
-    /// What becomes of a payload for one of the server's own addresses; `None` if it is to leave like any other.
+    /// What becomes of a payload for an address of this host.
     fn relay_to_self(
         &mut self,
         now: Instant,
@@ -211,34 +210,42 @@ impl Relay {
         reach: Reach,
         payload: Span,
         packet: Packet<'_>,
-    ) -> Option<Decision> {
+    ) -> Decision {
         let Some(live) = self.ports.find(peer) else {
             // Never into a listener or another service of this host, unless the operator opened the address, and even
             // then not back into this server.
-            let open =
-                reach == Reach::Anything && !self.config.policy.is_listener(peer, &self.ports);
-            return (!open).then(|| self.drop(DropReason::OwnAddress));
+            if reach == Reach::RelayedOnly || self.config.policy.is_listener(peer, &self.ports) {
+                return self.drop(DropReason::OwnAddress);
+            }
+            return Decision::ToPeer {
+                relayed: from,
+                peer: self.ports.as_local(peer),
+                bytes: payload,
+            };
         };
         if live.shard != self.shard {
             // Through the kernel to the shard that has it, under the address that its socket is bound to.
-            return Some(Decision::ToPeer {
+            return Decision::ToPeer {
                 relayed: from,
                 peer: live.local,
                 bytes: payload,
-            });
+            };
         }
-        let source = self.relayed.get(from.0)?.claim.advertised;
-        let to = self.relayed.get(live.relayed.0)?.allocation?;
+        let source = self.relayed.get(from.0).map(|r| r.claim.advertised);
+        let to = self.relayed.get(live.relayed.0).and_then(|r| r.allocation);
+        let (Some(source), Some(to)) = (source, to) else {
+            return self.drop(DropReason::NoRelayed);
+        };
         let decision = self.relay_to_client(now, to, source, payload, packet);
         if matches!(decision, Decision::ToClient { .. }) {
             self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
         }
-        Some(decision)
+        decision
     }
 
     /// False for the ordinary peer, without looking at the server's addresses.
     #[inline]
-    fn relayed_ips_may_match(&self, reach: Reach, peer: SocketAddr) -> bool {
+    fn leads_back_here(&self, reach: Reach, peer: SocketAddr) -> bool {
         reach == Reach::RelayedOnly
             || (self.host_is_opened && self.config.policy.is_host(peer.ip(), &self.ports))
     }

@@ -141,6 +141,12 @@ impl RelayedPorts {
         SocketAddr::new(self.ip_as_advertised(peer.ip()), peer.port())
     }
 
+    /// The address as this host has it: the reverse of [`as_advertised`](Self::as_advertised).
+    pub(crate) fn as_local(&self, peer: SocketAddr) -> SocketAddr {
+        let local = self.addresses().find(|a| a.advertised == peer.ip());
+        SocketAddr::new(local.map_or_else(|| peer.ip(), |a| a.local), peer.port())
+    }
+
     /// As [`as_advertised`](Self::as_advertised), for an IP address.
     #[inline]
     pub fn ip_as_advertised(&self, ip: IpAddr) -> IpAddr {

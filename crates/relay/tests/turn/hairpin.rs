@@ -232,6 +232,27 @@ fn another_service_of_the_host_is_reached_where_opened_by_name() {
 }
 
 #[test]
+fn a_service_beside_the_relay_is_reached_without_a_detour_over_the_nat() {
+    let mut net = Setup::default().behind_nat().allow("10.0.0.5").build();
+    let mut alice = Client::alice();
+    let relayed = alice.allocate(&mut net);
+    let service = Peer::new("10.0.0.5:5000");
+    alice.permit(&mut net, &[service.address]).expect_success();
+    net.record = true;
+    alice.send(&mut net, service.address, b"media");
+    let to = net
+        .take_steps()
+        .into_iter()
+        .find_map(|step| match step.outcome {
+            Outcome::ToPeer { to, .. } => Some(to),
+            _ => None,
+        });
+    assert_eq!(to, Some(service.address));
+    service.send(&mut net, relayed, b"answer");
+    assert_eq!(alice.received_data(&mut net).len(), 1);
+}
+
+#[test]
 fn the_hosts_other_addresses_are_refused() {
     let mut net = Setup::default()
         .config(|c| c.policy.own_hosts = vec!["9.9.9.9".parse().unwrap()])
