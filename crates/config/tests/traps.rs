@@ -33,6 +33,14 @@ fn inline_comments() {
 }
 
 #[test]
+fn a_realm_too_long_for_short_requests() {
+    let realm = |len: usize| format!("realm={}\n", "r".repeat(len));
+    let warns = |source: &str| report(source).contains("realm of at most 60 bytes");
+    assert!(!warns(&realm(60)));
+    assert!(warns(&realm(61)));
+}
+
+#[test]
 fn hashes_that_are_no_comment() {
     let source = "static-auth-secret=#0123456789#abcdef\n\
                   static-auth-secret=\"with # inside 0123\"\n\
