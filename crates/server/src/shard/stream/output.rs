@@ -12,6 +12,8 @@ pub(super) struct Output {
     bytes: Vec<u8>,
     written: usize,
     unflushed: bool,
+    /// How many times in a row little was needed of a large buffer.
+    calm: u16,
 }
 
 impl Output {
@@ -53,16 +55,29 @@ impl Output {
             self.written += count;
             self.unflushed = true;
         }
-        self.bytes.clear();
-        self.written = 0;
-        if self.bytes.capacity() > KEPT_BYTES {
-            self.bytes.shrink_to(KEPT_BYTES);
-        }
+        self.clear();
         if self.unflushed {
             ready!(Pin::new(stream).poll_flush(context))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// A large buffer is given back when it has not been needed for a while: a busy connection must not get one anew for each
+    /// wake-up.
+    fn clear(&mut self) {
+        let needed = self.bytes.len();
+        self.bytes.clear();
+        self.written = 0;
+        if needed > KEPT_BYTES || self.bytes.capacity() <= KEPT_BYTES {
+            self.calm = 0;
+        } else if needed > 0 {
+            self.calm += 1;
+            if self.calm == CALM_MAX {
+                self.calm = 0;
+                self.bytes.shrink_to(KEPT_BYTES);
+            }
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -74,8 +89,10 @@ impl Output {
 const DATA_MAX_BYTES: usize = 256 << 10;
 /// Answers may wait on top.
 const ANSWERS_MAX_BYTES: usize = 16 << 10;
-/// What an idle connection keeps.
+/// What every connection may keep.
 const KEPT_BYTES: usize = 16 << 10;
+/// Some seconds of a video.
+const CALM_MAX: u16 = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -134,11 +151,36 @@ mod tests {
         assert!(lost > 0 && output.waiting() <= DATA_MAX_BYTES);
         assert!(output.push_answer(b"answer"));
         expected.extend_from_slice(b"answer");
-        assert!(!output.push_answer(&[0; ANSWERS_MAX_BYTES]));
+        assert!(!output.push_answer(&[0; ANSWERS_MAX_BYTES + 1000]));
         while output.poll_write(&mut slow, &mut context).is_pending() {
             slow.room = 777;
         }
         assert_eq!(slow.taken, expected);
-        assert!(output.bytes.capacity() <= KEPT_BYTES);
+    }
+
+    #[test]
+    fn a_large_buffer_is_given_back_after_a_while() {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut output = Output::default();
+        let mut fast = Slow {
+            taken: Vec::new(),
+            room: usize::MAX,
+        };
+        let mut turn = |output: &mut Output, len| {
+            assert!(output.push_data(&vec![0; len]));
+            assert!(output.poll_write(&mut fast, &mut context).is_ready());
+            output.bytes.capacity()
+        };
+        let large = turn(&mut output, 100 << 10);
+        assert!(large >= 100 << 10);
+        for _ in 1..CALM_MAX {
+            assert_eq!(turn(&mut output, 1000), large);
+        }
+        // Needed once more in time.
+        assert_eq!(turn(&mut output, 50 << 10), large);
+        for _ in 1..CALM_MAX {
+            assert_eq!(turn(&mut output, 1000), large);
+        }
+        assert!(turn(&mut output, 1000) <= KEPT_BYTES);
     }
 }
