@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::{self, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use turnbuckle_net::Events;
+use turnbuckle_proto::{Frame, next_frame, next_frame_rfc5766};
 use turnbuckle_relay as relay;
 
 use crate::shard::{Core, Parts, Report};
@@ -35,6 +36,7 @@ pub(crate) struct StreamShard {
     core: Core,
     listeners: Vec<StreamListener>,
     rules: Rules,
+    next_frame: fn(&[u8]) -> Frame,
 }
 
 /// A socket that connections are accepted from.
@@ -68,6 +70,8 @@ pub(crate) struct Rules {
 pub(super) struct Shared {
     state: RefCell<State>,
     rules: Rules,
+    /// How messages are told apart.
+    next_frame: fn(&[u8]) -> Frame,
     /// The relay's next deadline is earlier than the one being slept for.
     timer: Notify,
 }
@@ -79,11 +83,16 @@ impl StreamShard {
         listeners: Vec<StreamListener>,
         rules: Rules,
     ) -> io::Result<Self> {
+        let next_frame = match parts.config.wide_channels {
+            true => next_frame_rfc5766,
+            false => next_frame,
+        };
         Ok(Self {
             stop: Arc::new(Notify::new()),
             core: Core::new(parts, SLOTS)?,
             listeners,
             rules,
+            next_frame,
         })
     }
 
@@ -94,6 +103,12 @@ impl StreamShard {
 
     /// Serves until it is told to stop. An error means that the shard cannot go on.
     pub(crate) fn run(self) -> io::Result<Report> {
+        let stop = Arc::clone(&self.stop);
+        self.run_until(async move { stop.notified().await })
+    }
+
+    /// Serves beside `end`, on the same thread, until that is ready.
+    fn run_until(self, end: impl Future<Output = ()>) -> io::Result<Report> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
@@ -103,6 +118,7 @@ impl StreamShard {
         let shared = Rc::new(Shared {
             state: RefCell::new(State::new(self.core, &self.rules)),
             rules: self.rules,
+            next_frame: self.next_frame,
             timer: Notify::new(),
         });
         let tasks = LocalSet::new();
@@ -113,13 +129,17 @@ impl StreamShard {
                 let shared = Rc::clone(&shared);
                 task::spawn_local(accept(shared, socket, listener.proxied));
             }
-            #[allow(deprecated, reason = "an OwnedFd stays open as long as the AsyncFd has it")]
+            #[allow(
+                deprecated,
+                reason = "an OwnedFd stays open as long as the AsyncFd has it"
+            )]
             let poll = AsyncFd::new(poll)?;
             tokio::select! {
                 result = relay_from_peers(&shared, &poll) => result,
-                () = self.stop.notified() => Ok(()),
+                () = end => Ok(()),
             }
         });
+        shared.state.borrow_mut().stop();
         // Ends all connections.
         drop(tasks);
         drop(runtime);
@@ -225,3 +245,6 @@ const fn is_stream(path: &relay::ClientPath) -> bool {
 const SLOTS: usize = 1;
 const EVENTS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests;

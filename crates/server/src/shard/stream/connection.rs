@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use turnbuckle_net::HEADROOM;
-use turnbuckle_proto::{Frame, next_frame};
+use turnbuckle_proto::Frame;
 use turnbuckle_relay::{ClientAddress, ClientPath, FiveTuple, ServerAddress, Transport};
 
 use super::state::{MESSAGE_MAX_LEN, READ_MAX_LEN, State};
@@ -61,11 +61,13 @@ async fn run(
     proxied: bool,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    socket.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)?;
     let patience = shared.rules.handshake_timeout;
     let opened = timeout(
         patience,
-        unless_evicted(shared, id, open(shared, &mut stream, peer, proxied)),
+        unless_dismissed(shared, id, open(shared, &mut stream, peer, proxied)),
     );
     let Opened {
         client,
@@ -93,7 +95,7 @@ async fn run(
         tracing::info!(%client, "a TLS client is turned away: there is no certificate (cert, pkey)");
         return Ok(());
     };
-    let handshake = unless_evicted(shared, id, async {
+    let handshake = unless_dismissed(shared, id, async {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let config = service.server_config(&hello.client_hello());
         hello.into_stream(config).await
@@ -147,21 +149,15 @@ async fn open(
     })
 }
 
-/// Ends with an error as soon as the connection has to make room.
-async fn unless_evicted<T>(
+/// Ends with an error as soon as the connection has to go.
+async fn unless_dismissed<T>(
     shared: &Shared,
     id: u32,
     work: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     let mut work = pin!(work);
     poll_fn(|context| {
-        {
-            let mut state = shared.state.borrow_mut();
-            match state.connection(id) {
-                Some(connection) if !connection.evicted => connection.park(context.waker()),
-                _ => return Poll::Ready(Err(evicted())),
-            }
-        }
+        shared.state.borrow_mut().park(id, context.waker())?;
         work.as_mut().poll(context)
     })
     .await
@@ -194,10 +190,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
     fn turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shared = self.shared;
         let mut state = shared.state.borrow_mut();
-        match state.connection(self.path.handle) {
-            Some(connection) if !connection.evicted => connection.park(context.waker()),
-            _ => return Poll::Ready(Err(evicted())),
-        }
+        state.park(self.path.handle, context.waker())?;
         let mut reads = READS_PER_TURN;
         loop {
             self.write(&mut state, context)?;
@@ -221,7 +214,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
     /// Writes what there is, as far as it goes.
     fn write(&mut self, state: &mut State, context: &mut Context<'_>) -> io::Result<()> {
         let Some(connection) = state.connection(self.path.handle) else {
-            return Err(evicted());
+            return Ok(());
         };
         match connection.output.poll_write(&mut self.stream, context) {
             Poll::Ready(result) => result,
@@ -259,7 +252,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
         let end = HEADROOM + len;
         let mut start = HEADROOM;
         loop {
-            match next_frame(&state.scratch[start..end]) {
+            match (self.shared.next_frame)(&state.scratch[start..end]) {
                 Frame::Complete { len, consumed, .. } => {
                     if !state.handle(now, &self.path, start, len) {
                         return Err(io::Error::other("it does not read its answers"));
@@ -290,6 +283,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
         }
     }
 
+    /// Sends what is left to be said, as far as that goes without waiting.
+    fn part(&mut self, context: &mut Context<'_>) {
+        let shared = self.shared;
+        let _ = self.write(&mut shared.state.borrow_mut(), context);
+        let _ = Pin::new(&mut self.stream).poll_shutdown(context);
+    }
+
     /// A connection without an allocation has a deadline.
     fn keep_time(&mut self, state: &mut State, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let allocated = state
@@ -313,15 +313,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Messages<'_, S> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         match catch_unwind(AssertUnwindSafe(|| this.turn(context))) {
-            Ok(result) => result,
+            Ok(Poll::Ready(result)) => {
+                this.part(context);
+                Poll::Ready(result)
+            }
+            Ok(Poll::Pending) => Poll::Pending,
             // A bug, which costs this connection.
             Err(_) => Poll::Ready(this.shared.state.borrow_mut().recover()),
         }
     }
-}
-
-fn evicted() -> io::Error {
-    io::Error::other("it had no allocation and had to make room for newer connections")
 }
 
 fn late() -> io::Error {
@@ -338,6 +338,8 @@ fn too_long() -> io::Error {
 /// First byte of a TLS record with a handshake message (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 22;
 const KEEPALIVE: Duration = Duration::from_secs(60);
+/// What the kernel may hold that it cannot send yet: it would hold megabytes for a client that does not read.
+const UNSENT_MAX_BYTES: u32 = 128 << 10;
 /// Reads before others have their turn.
 const READS_PER_TURN: usize = 4;
 /// The longest message that is waited for without an allocation; requests are far shorter.

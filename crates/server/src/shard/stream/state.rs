@@ -1,5 +1,6 @@
 //! What the tasks of a stream shard share: the core and the connections.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::task::Waker;
@@ -17,6 +18,8 @@ use crate::sockets::Opener;
 pub(super) struct State {
     core: Core,
     connections: Vec<Option<Connection>>,
+    /// Numbers of connections whose client is known.
+    identified: HashMap<FiveTuple, u32>,
     free: Vec<u32>,
     connections_max: usize,
     pending: Pending,
@@ -34,8 +37,8 @@ pub(super) struct Connection {
     place: Option<Place>,
     source: Source,
     pub(super) allocated: bool,
-    /// It has to make room for a newer one.
-    pub(super) evicted: bool,
+    /// Why it has to go, if it has to.
+    dismissed: Option<&'static str>,
 }
 
 impl State {
@@ -43,6 +46,7 @@ impl State {
         Self {
             core,
             connections: Vec::new(),
+            identified: HashMap::new(),
             free: Vec::new(),
             connections_max: rules.connections_max,
             pending: Pending::new(rules.pending_max, rules.pending_per_source_max),
@@ -72,7 +76,7 @@ impl State {
             place: None,
             source,
             allocated: false,
-            evicted: false,
+            dismissed: None,
         });
         if !trusted_proxy {
             self.await_allocation(id);
@@ -82,8 +86,14 @@ impl State {
 
     /// The client behind the connection is known now.
     pub(super) fn identify(&mut self, id: u32, five_tuple: FiveTuple) {
-        // Two connections of one five-tuple cannot both be alive.
-        self.disconnect(&five_tuple);
+        if let Some(older) = self.identified.insert(five_tuple, id) {
+            // Both cannot be alive: the older one's end has not been noticed yet.
+            if let Some(older) = self.connection(older) {
+                older.five_tuple = None;
+            }
+            self.dismiss(older, "its client has come back with a new connection");
+            self.disconnect(&five_tuple);
+        }
         let Some(connection) = self.connection(id) else {
             return;
         };
@@ -95,6 +105,21 @@ impl State {
         self.await_allocation(id);
     }
 
+    /// Remembers whom to wake for the connection. Fails if it has to go.
+    pub(super) fn park(&mut self, id: u32, waker: &Waker) -> io::Result<()> {
+        match self.connection(id) {
+            Some(Connection {
+                dismissed: Some(why),
+                ..
+            }) => Err(io::Error::other(*why)),
+            Some(connection) => {
+                connection.park(waker);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn connection(&mut self, id: u32) -> Option<&mut Connection> {
         self.connections.get_mut(id as usize)?.as_mut()
     }
@@ -104,6 +129,7 @@ impl State {
         let five_tuple = self.connection(id).and_then(|c| c.five_tuple);
         if let Some(five_tuple) = five_tuple {
             self.disconnect(&five_tuple);
+            self.identified.remove(&five_tuple);
         }
         let closed = self.connections.get_mut(id as usize).and_then(Option::take);
         if let Some(connection) = closed {
@@ -201,6 +227,20 @@ impl State {
         Ok(())
     }
 
+    /// Ends all sessions, before the end of their connections does.
+    pub(super) fn stop(&mut self) {
+        let now = self.core.clock.now();
+        let mut sockets = Opener {
+            table: &mut self.core.sockets,
+            poll: &self.core.poll,
+        };
+        self.core.relay.handle_stop(now, &mut sockets);
+        // What connections are left with does not matter any more.
+        while let Some(event) = self.core.relay.poll_event() {
+            self.core.tell(event);
+        }
+    }
+
     pub(super) fn finish(self) -> Report {
         self.core.finish()
     }
@@ -258,11 +298,24 @@ impl State {
         if let Some(connection) = self.connection(id) {
             connection.place = Some(place);
         }
-        if let Some(evicted) = evicted.and_then(|id| self.connection(id)) {
-            evicted.place = None;
-            evicted.evicted = true;
-            evicted.wake();
+        if let Some(evicted) = evicted {
+            self.dismiss(
+                evicted,
+                "it had no allocation and had to make room for newer connections",
+            );
             self.core.report.connections_evicted += 1;
+        }
+    }
+
+    /// Has its task close the connection.
+    fn dismiss(&mut self, id: u32, why: &'static str) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        connection.dismissed = Some(why);
+        connection.wake();
+        if let Some(place) = connection.place.take() {
+            self.pending.remove(place);
         }
     }
 }
