@@ -9,15 +9,25 @@
 //!
 //! The transcript of DTLS 1.3 also has a hash of the first ClientHello. It does not fit into a cookie next to the MAC, so the first
 //! ClientHello is made anew from the second, which differs only by the cookie and by padding (RFC 8446 §4.1.2). The MAC is over the
-//! whole of it, so what is made anew is either exactly what was sent, or no good cookie. Hence a client that changes more, or that
-//! has not sent a key share for a group that is served, cannot be asked for its cookie in DTLS 1.3: it is asked in DTLS 1.2 where it
-//! offers that too, as far as this can be told from its first ClientHello, and else not answered.
+//! whole of it, so what is made anew is either exactly what was sent, or no good cookie: a client that changes more is refused by an
+//! alert. One that has not sent a key share for a group that is served cannot be asked for its cookie in DTLS 1.3; it is asked in
+//! DTLS 1.2 if it offers that too, and else refused. Alerts are one datagram of 15 octets, and nothing is kept for them either.
 //!
 //! A ClientHello in fragments is not answered in any version, as the fragments would have to be kept.
 //!
 //! # What it costs after that
 //! Half-open handshakes are few, in all and for each source, and end after ten seconds; sessions without an allocation end too. Where
 //! there are too many, the oldest makes room. A client that begins anew keeps its session until the new handshake is finished.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+    )
+)]
 
 use std::io;
 use std::ops::Range;
@@ -33,12 +43,17 @@ use turnbuckle_relay::{
 use crate::shard::DtlsRules;
 use crate::shard::udp::{Held, Io};
 
+mod alert;
 mod client_hello;
 mod cookie;
 mod provider;
 mod service;
 mod sessions;
 
+#[cfg(test)]
+mod tests;
+
+use alert::Alert;
 use client_hello::{ClientHello, FIRST_BODY_AT, Padding, is_client_hello};
 use cookie::{Cookie, CookieKeys, Version};
 use service::HANDSHAKE_TIMEOUT;
@@ -68,8 +83,8 @@ enum Step {
     Retry([u8; cookie::RETRY_REQUEST_BYTES]),
     /// It has a good one.
     Begin(Box<Session>),
-    /// It has a good one, but nothing comes of it.
-    Refuse,
+    /// Nothing comes of it, and the client is told why.
+    Refuse(Alert),
     /// It belongs to a handshake that is being made.
     Feed(u32),
     Drop,
@@ -117,7 +132,7 @@ impl Dtls {
                 Step::Verify(answer) => io.answer_in_slot(wire, slot, &answer, 0),
                 Step::Retry(answer) => io.answer_in_slot(wire, slot, &answer, 0),
                 Step::Begin(session) => self.begin(io, now, session, slot),
-                Step::Refuse => io.answer_in_slot(wire, slot, &HANDSHAKE_FAILURE, 0),
+                Step::Refuse(alert) => io.answer_in_slot(wire, slot, &alert.datagram(), 0),
                 Step::Feed(id) => self.feed(io, now, id, datagram, true),
                 Step::Drop => {}
             }
@@ -234,14 +249,16 @@ impl Dtls {
             self.end(io, now, id);
         }
         if !relay_is_sound {
-            self.close_all(io, now);
+            for id in self.sessions.ids() {
+                self.close(io, now, id);
+            }
         }
     }
 
-    /// Tells every client that its session is over.
-    pub(super) fn close_all(&mut self, io: &mut Io, now: Now) {
+    /// Tells every client that its session is over. Allocations are not touched.
+    pub(super) fn say_goodbye(&mut self, io: &mut Io) {
         for id in self.sessions.ids() {
-            self.close(io, now, id);
+            self.tell_the_end(io, id);
         }
     }
 
@@ -283,17 +300,23 @@ impl Dtls {
                 Some(Err(refusal)) => {
                     tracing::debug!("DTLS client {} is refused: {refusal}", client.client.0);
                     report.failed = report.failed.wrapping_add(1);
-                    Step::Refuse
+                    Step::Refuse(Alert::HandshakeFailure)
                 }
                 None => drop(&mut report.failed),
             };
         }
         if hello.cookie().is_some() {
             // A second HelloRetryRequest would be an error (RFC 8446 §4.1.4).
-            return drop(&mut report.drop_hello);
+            report.drop_hello = report.drop_hello.wrapping_add(1);
+            return Step::Refuse(Alert::IllegalParameter);
         }
         let Some((version, suite)) = self.service.version(&hello) else {
-            return drop(&mut report.drop_hello);
+            report.drop_hello = report.drop_hello.wrapping_add(1);
+            let is_old = !hello.offers_dtls12() && !hello.offers_dtls13();
+            return Step::Refuse(match is_old {
+                true => Alert::ProtocolVersion,
+                false => Alert::HandshakeFailure,
+            });
         };
         report.asked = report.asked.wrapping_add(1);
         match version {
@@ -537,6 +560,12 @@ impl Dtls {
     /// Ends a session with a word to the client.
     fn close(&mut self, io: &mut Io, now: Now, id: u32) {
         self.in_hand = Some(id);
+        self.tell_the_end(io, id);
+        self.end(io, now, id);
+        self.in_hand = None;
+    }
+
+    fn tell_the_end(&mut self, io: &mut Io, id: u32) {
         if let Some(session) = self.sessions.get_mut(id)
             && session.phase() != Phase::Handshake
             && session.dtls.close().is_ok()
@@ -546,8 +575,6 @@ impl Dtls {
                 io.send_now(&session.wire, bytes, 0);
             }
         }
-        self.end(io, now, id);
-        self.in_hand = None;
     }
 
     /// Ends a session that cannot go on.
@@ -589,7 +616,5 @@ fn is_in_clear(datagram: &[u8]) -> bool {
 const RECORD_MAX_BYTES: usize = 65_535;
 /// RFC 6347 §4.1.1, RFC 8446 §5.1.
 const PLAINTEXT_MAX_BYTES: usize = 1 << 14;
-/// An alert in the clear, behind the record that asked for the cookie (RFC 5246 §7.2.2).
-const HANDSHAKE_FAILURE: [u8; 15] = [21, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 2, 40];
 /// A session that wants to be called is called no sooner.
 const WAKE_INTERVAL: Duration = Duration::from_millis(1);

@@ -64,7 +64,7 @@ impl Dtls {
         match self.0 {}
     }
 
-    pub(super) const fn close_all(&mut self, _: &mut Io, _: Now) {
+    pub(super) const fn say_goodbye(&mut self, _: &mut Io) {
         match self.0 {}
     }
 }

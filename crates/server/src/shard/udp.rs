@@ -373,8 +373,7 @@ impl Clients {
 
     fn finish(mut self) -> Report {
         if let Some(dtls) = &mut self.dtls {
-            let now = self.io.core.clock.now();
-            dtls.close_all(&mut self.io, now);
+            dtls.say_goodbye(&mut self.io);
         }
         self.io.core.finish()
     }
@@ -462,7 +461,7 @@ pub(crate) mod tests {
     use turnbuckle_net::{ListenerOptions, RelayOptions};
     use turnbuckle_proto::{Class, Message, MessageBuilder, Method, TransactionId};
     use turnbuckle_relay::{
-        Config, Credentials, Limits, NonceKey, Quota, RelayAddress, RelayedPorts, ShardId,
+        Config, Credentials, Limits, NonceKey, PeerRule, Quota, RelayAddress, RelayedPorts, ShardId,
     };
 
     use crate::clock::Clock;
@@ -476,6 +475,13 @@ pub(crate) mod tests {
     }
 
     fn shard() -> (UdpShard, SocketAddr) {
+        shard_with(None)
+    }
+
+    /// One that listens on loopback, serves everybody and relays to loopback.
+    pub(crate) fn shard_with(
+        dtls: Option<(Arc<DtlsService>, DtlsRules)>,
+    ) -> (UdpShard, SocketAddr) {
         let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
         let listener = UdpListener::bind(&ListenerOptions::new(loopback)).unwrap();
         let address = listener.local_address();
@@ -489,16 +495,52 @@ pub(crate) mod tests {
             local: loopback.ip(),
             advertised: loopback.ip(),
         };
+        let mut config = Config::new("test", credentials, NonceKey::new([1; 32]));
+        config.policy.allowed.push(PeerRule {
+            first: [127, 0, 0, 0].into(),
+            last: [127, 255, 255, 255].into(),
+            text: "loopback".into(),
+        });
         let parts = Parts {
             id: ShardId(0),
-            config: Arc::new(Config::new("test", credentials, NonceKey::new([1; 32]))),
+            config: Arc::new(config),
             quota: Quota::new(Limits::default()),
             ports: Arc::new(RelayedPorts::new(&[relay_address], 49_152..=65_535)),
             relay_options: RelayOptions::default(),
             clock: Clock::start(),
             events: sync_channel(64).0,
         };
-        (UdpShard::new(parts, vec![listener], None).unwrap(), address)
+        (UdpShard::new(parts, vec![listener], dtls).unwrap(), address)
+    }
+
+    impl UdpShard {
+        /// Waits for something to come, and handles it.
+        pub(crate) fn turn_once(&mut self) {
+            self.turn().unwrap();
+        }
+
+        /// Goes on until it is `done`.
+        pub(crate) fn turn_until(&mut self, mut done: impl FnMut() -> bool) {
+            while !done() {
+                self.turn().unwrap();
+            }
+        }
+
+        /// The two halves of a shard that has DTLS.
+        pub(in crate::shard) fn halves(&mut self) -> (&mut Io, &mut Dtls) {
+            (&mut self.clients.io, self.clients.dtls.as_mut().unwrap())
+        }
+    }
+
+    impl Io {
+        /// Datagrams that wait to leave.
+        pub(crate) fn queued(&self) -> usize {
+            self.endpoints.iter().map(|e| e.outbox.len()).sum()
+        }
+
+        pub(crate) fn send_queued(&mut self) {
+            self.flush();
+        }
     }
 
     fn request(client: &UdpSocket, method: Method) -> Class {

@@ -2,7 +2,6 @@
 //! keeps nothing about any client.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -37,7 +36,7 @@ impl CookieKeys {
         let root = keyed(secret);
         Self {
             current: derived(&root, 0),
-            previous: derived(&root, 0),
+            previous: derived(&root, u64::MAX),
             root,
             period: 0,
         }
@@ -80,7 +79,7 @@ impl CookieKeys {
     }
 
     fn turn(&mut self, now: Instant) {
-        let period = now.as_micros() / PERIOD.as_micros() as u64;
+        let period = now.as_micros() / PERIOD_MICROS;
         if period != self.period {
             self.current = derived(&self.root, period);
             self.previous = derived(&self.root, period.wrapping_sub(1));
@@ -109,12 +108,12 @@ pub(super) fn hello_retry_request(cookie: &Cookie, suite: u16) -> [u8; RETRY_REQ
     out.put(&[0]);
     out.u16(suite);
     out.put(&[0]);
-    out.u16(6 + 6 + COOKIE_BYTES as u16);
+    out.u16(EXTENSIONS_BYTES);
     out.u16(SUPPORTED_VERSIONS);
     out.u16(2);
     out.u16(DTLS_1_3);
     out.u16(COOKIE);
-    out.u16(2 + COOKIE_BYTES as u16);
+    out.u16(COOKIE_DATA_BYTES);
     out.u16(COOKIE_BYTES as u16);
     out.put(cookie);
     out.bytes
@@ -214,7 +213,10 @@ impl<const LEN: usize> Writer<LEN> {
 pub(super) const COOKIE_BYTES: usize = 32;
 pub(super) const VERIFY_REQUEST_BYTES: usize = RECORD_HEADER_BYTES + 12 + 3 + COOKIE_BYTES;
 pub(super) const RETRY_REQUEST_BYTES: usize = RECORD_HEADER_BYTES + 12 + 52 + COOKIE_BYTES;
-const PERIOD: Duration = Duration::from_secs(60);
+const PERIOD_MICROS: u64 = 60_000_000;
+/// Of the cookie extension in a HelloRetryRequest, and of all of its extensions.
+const COOKIE_DATA_BYTES: u16 = 2 + COOKIE_BYTES as u16;
+const EXTENSIONS_BYTES: u16 = 6 + 4 + COOKIE_DATA_BYTES;
 const DTLS_1_0: u16 = 0xfeff;
 /// HandshakeType.
 const SERVER_HELLO: u8 = 2;
