@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -22,19 +23,38 @@ async fn a_browser_calls_itself_through_the_relay_over_ipv6() {
     call(IpAddr::V6(Ipv6Addr::LOCALHOST)).await;
 }
 
-/// The file allows no peer: both sides meet at relayed addresses of the server itself.
 async fn call(ip: IpAddr) {
-    if !Requirement::all_met(&[
-        Requirement::Program("chromium"),
-        Requirement::Program("chromedriver"),
-    ]) {
+    if !Requirement::all_met(&BROWSER) {
         return;
     }
     let _alone = Alone::wait();
     let server = Server::builder(CONFIG).listen(&[ip]).start();
+    let way = Way {
+        url: format!("turn:{}?transport=udp", server.address()),
+        relay_protocol: "udp",
+        home: None,
+        arguments: &[],
+    };
+    call_by(&server, &way).await;
+    server.stop();
+}
+
+/// How the browser reaches the relay.
+pub(crate) struct Way<'a> {
+    pub(crate) url: String,
+    /// What getStats calls the transport to the relay.
+    pub(crate) relay_protocol: &'a str,
+    /// Home directory of the browser, for one that trusts more than others.
+    pub(crate) home: Option<&'a Path>,
+    pub(crate) arguments: &'a [String],
+}
+
+/// Has a browser call itself through `server`. The file allows no peer: both sides meet at relayed addresses of the server itself.
+pub(crate) async fn call_by(server: &Server, way: &Way<'_>) {
+    let ip = server.address().ip();
     let credentials = server.credentials("alice");
-    let browser = Browser::start().await;
-    let outcome = browser.call(server.address(), &credentials).await;
+    let browser = Browser::start(way).await;
+    let outcome = browser.call(&way.url, &credentials).await;
     // Before anything can fail: a browser whose driver is gone would stay.
     browser.close().await;
     let report = outcome.unwrap_or_else(|error| panic!("the call failed: {error}"));
@@ -46,12 +66,14 @@ async fn call(ip: IpAddr) {
             assert_eq!(side[end]["candidateType"], "relay", "{report:#}");
             assert_eq!(side[end]["address"], ip.to_string(), "{report:#}");
         }
-        assert_eq!(side["local"]["relayProtocol"], "udp", "{report:#}");
+        assert_eq!(
+            side["local"]["relayProtocol"], way.relay_protocol,
+            "{report:#}"
+        );
         for kind in ["audio", "video"] {
             assert!(side["bytes"][kind].as_u64() > Some(0), "{report:#}");
         }
     }
-    server.stop();
 }
 
 /// Chromium behind ChromeDriver, with the page of the test open.
@@ -62,15 +84,21 @@ struct Browser {
 }
 
 impl Browser {
-    async fn start() -> Self {
+    async fn start(way: &Way<'_>) -> Self {
         let profile = TempDir::with_prefix("turnbuckle-chromium-").expect("a temporary directory");
-        let driver = Process::start(Command::new("chromedriver").args(["--port=0"]));
+        let mut command = Command::new("chromedriver");
+        command.args(["--port=0"]);
+        if let Some(home) = way.home {
+            command.env("HOME", home);
+        }
+        let driver = Process::start(&mut command);
         let port = driver
             .wait_for_line(DRIVER_DEADLINE, |line| port_of_driver(line).is_some())
             .and_then(|line| port_of_driver(&line))
             .unwrap_or_else(|| panic!("chromedriver has no port:\n{}", driver.output()));
         let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.map(str::to_owned).into();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
+        arguments.extend_from_slice(way.arguments);
         let mut capabilities = Map::new();
         capabilities.insert(
             "goog:chromeOptions".to_owned(),
@@ -89,7 +117,7 @@ impl Browser {
     }
 
     /// What the page reports of the call.
-    async fn call(&self, server: SocketAddr, credentials: &Credentials) -> Result<Value, String> {
+    async fn call(&self, relay: &str, credentials: &Credentials) -> Result<Value, String> {
         let page = serve_page();
         let url = format!("http://localhost:{}/", page.port());
         self.client
@@ -102,7 +130,7 @@ impl Browser {
             .await
             .map_err(|error| error.to_string())?;
         let ice_server = json!({
-            "urls": format!("turn:{server}?transport=udp"),
+            "urls": relay,
             "username": credentials.username,
             "credential": credentials.password,
         });
@@ -175,7 +203,11 @@ const CHROMIUM_ARGUMENTS: [&str; 12] = [
     "--use-fake-ui-for-media-stream",
     "--allow-loopback-in-peer-connection",
 ];
-const CONFIG: &str = "\
+pub(crate) const BROWSER: [Requirement; 2] = [
+    Requirement::Program("chromium"),
+    Requirement::Program("chromedriver"),
+];
+pub(crate) const CONFIG: &str = "\
 realm=relay.example
 use-auth-secret
 static-auth-secret=interop-secret

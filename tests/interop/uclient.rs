@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use turnbuckle_tests::{Alone, Credentials, Deadline, Process, Requirement, Server, free_port};
+use turnbuckle_tests::{
+    Alone, Credentials, Deadline, Process, Requirement, Server, ServerBuilder, free_port,
+};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -193,8 +195,8 @@ fn a_denied_peer_gets_no_permission() {
 }
 
 /// A server, a peer of coturn's and credentials from `turnctl`.
-struct Bench {
-    server: Server,
+pub(crate) struct Bench {
+    pub(crate) server: Server,
     peer: Peer,
     credentials: Credentials,
     _alone: Alone,
@@ -207,6 +209,15 @@ impl Bench {
     }
 
     fn start_with(peers: &str, addresses: &[IpAddr]) -> Option<Self> {
+        Self::start_as(peers, addresses, |builder| builder)
+    }
+
+    /// With more lines of configuration and choices about the start.
+    pub(crate) fn start_as(
+        config: &str,
+        addresses: &[IpAddr],
+        choose: impl FnOnce(ServerBuilder<'_>) -> ServerBuilder<'_>,
+    ) -> Option<Self> {
         if !Requirement::all_met(&[
             Requirement::Program("turnutils_uclient"),
             Requirement::Program("turnutils_peer"),
@@ -218,11 +229,11 @@ impl Bench {
             .map(|ip| format!("relay-ip={ip}"))
             .collect();
         let config = format!(
-            "realm=relay.example\nuse-auth-secret\nstatic-auth-secret=interop-secret\nuser-quota=0\nrfc5766-channel-numbers\n{}\n{peers}",
+            "realm=relay.example\nuse-auth-secret\nstatic-auth-secret=interop-secret\nuser-quota=0\nrfc5766-channel-numbers\n{}\n{config}",
             relay.join("\n"),
         );
         let alone = Alone::wait();
-        let server = Server::builder(&config).listen(addresses).start();
+        let server = choose(Server::builder(&config).listen(addresses)).start();
         let credentials = server.credentials("alice");
         Some(Self {
             server,
@@ -233,7 +244,7 @@ impl Bench {
     }
 
     /// Clients that connect to `server` and send to the peer at `peer`.
-    fn client(&self, server: IpAddr, peer: IpAddr, arguments: &[&str]) -> Client {
+    pub(crate) fn client(&self, server: IpAddr, peer: IpAddr, arguments: &[&str]) -> Client {
         let (peer, port) = (peer.to_string(), self.peer.port.to_string());
         self.run(server, arguments, &["-e", &peer, "-r", &port])
     }
@@ -263,13 +274,13 @@ impl Bench {
 }
 
 /// A running `turnutils_uclient`.
-struct Client {
+pub(crate) struct Client {
     process: Process,
 }
 
 impl Client {
     /// Its closing numbers; its exit status says nothing about losses.
-    fn succeed(mut self) -> Report {
+    pub(crate) fn succeed(mut self) -> Report {
         let status = self.process.wait(CLIENT_DEADLINE);
         assert!(status.success(), "turnutils_uclient ended with {status}");
         let output = self.process.output();
@@ -287,11 +298,11 @@ impl Client {
 
 /// The closing numbers of `turnutils_uclient`.
 #[derive(Debug, PartialEq, Eq)]
-struct Report {
-    sent: u64,
-    received: u64,
-    lost: u64,
-    dropped: u64,
+pub(crate) struct Report {
+    pub(crate) sent: u64,
+    pub(crate) received: u64,
+    pub(crate) lost: u64,
+    pub(crate) dropped: u64,
 }
 
 impl Report {

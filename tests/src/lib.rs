@@ -1,11 +1,12 @@
 //! Harness of the tests over real sockets: starts the built server and other people's programs, and stops them again.
 //!
-//! Owns processes, free ports, network namespaces and the rule about missing tools. Must not link the server: it is
+//! Owns processes, free ports, certificates, network namespaces and the rule about missing tools. Must not link the server: it is
 //! only ever run as a program, as an operator runs it.
 
 #![forbid(unsafe_code)]
 
 mod alone;
+mod authority;
 mod binaries;
 mod clock;
 mod echo_peer;
@@ -16,12 +17,13 @@ mod requirement;
 mod server;
 
 pub use alone::Alone;
+pub use authority::{Authority, CertificateFiles, CertificatePair};
 pub use binaries::{turnbuckle, turnctl};
 pub use clock::Deadline;
 pub use echo_peer::EchoPeer;
 pub use free_port::free_port;
 pub use namespace::Namespace;
 pub use process::Process;
-pub use requirement::Requirement;
+pub use requirement::{Requirement, SYSTEM_PYTHON};
 pub use rustix::process::Signal;
 pub use server::{Credentials, Server, ServerBuilder};

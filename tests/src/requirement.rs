@@ -3,6 +3,7 @@
 use std::env;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::process::Command;
 use std::thread;
 
 /// Something a test needs from the machine.
@@ -10,6 +11,8 @@ use std::thread;
 pub enum Requirement {
     /// A program on the search path.
     Program(&'static str),
+    /// A library of GObject that Debian's own Python can load, by name and version.
+    Typelib(&'static str, &'static str),
     /// The right to make network namespaces.
     Root,
 }
@@ -48,10 +51,13 @@ impl Requirement {
             Self::Program(program) if !is_installed(program) => {
                 Some(format!("{program} is not installed"))
             }
+            Self::Typelib(name, version) if !is_loaded(name, version) => {
+                Some(format!("{SYSTEM_PYTHON} cannot load {name} {version}"))
+            }
             Self::Root if !rustix::process::geteuid().is_root() => {
                 Some("network namespaces need root".to_owned())
             }
-            Self::Program(_) | Self::Root => None,
+            Self::Program(_) | Self::Typelib(..) | Self::Root => None,
         }
     }
 }
@@ -60,3 +66,14 @@ fn is_installed(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
+
+fn is_loaded(name: &str, version: &str) -> bool {
+    let load = format!("import gi; gi.require_version({name:?}, {version:?})");
+    Command::new(SYSTEM_PYTHON)
+        .args(["-c", &load])
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// The Python that Debian's packages of libraries are for; there may be others in front of it on the search path.
+pub const SYSTEM_PYTHON: &str = "/usr/bin/python3";

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
-use crate::certificates::ALL_VERSIONS;
+use crate::certificates::{ALL_VERSIONS, trusting};
 use crate::client::Client;
 use crate::site::{CHANNEL, NAME, Site, connect, connect_from, handshake};
 
 #[test]
 fn the_client_behind_a_proxy_is_the_client() {
     let site = start();
-    let config = Arc::new(site.authority.client(ALL_VERSIONS));
+    let config = Arc::new(trusting(&site.authority, ALL_VERSIONS));
     let mut clients = (1_000..).map(|port| (v4(port), v6(port)));
     for key in PORTS {
         for write in [v1, v2] {
@@ -123,7 +123,7 @@ fn what_is_no_header_is_refused() {
         assert_eq!(client.rest(), b"", "{header:?}");
     }
     // TLS and plain TURN without a header.
-    let config = Arc::new(site.authority.client(ALL_VERSIONS));
+    let config = Arc::new(trusting(&site.authority, ALL_VERSIONS));
     for key in PORTS {
         handshake(connect(site.port(key)), &config, NAME).expect_err("there is no header");
         let mut client = Client::new(connect(site.port(key)));

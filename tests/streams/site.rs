@@ -7,9 +7,9 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use socket2::{Domain, Socket, Type};
-use turnbuckle_tests::{EchoPeer, Server, ServerBuilder};
+use turnbuckle_tests::{Authority, EchoPeer, Server, ServerBuilder};
 
-use crate::certificates::{ALL_VERSIONS, Authority};
+use crate::certificates::{ALL_VERSIONS, trusting};
 use crate::client::{Client, PASSWORD, Received, TlsStream, USER, Wire, send_indication};
 
 /// The server, its certificate for [`NAME`], and an echoing peer that it may relay to.
@@ -74,7 +74,7 @@ impl Site {
 
     /// A client over TLS on the port for it, with everything that a client may have.
     pub(crate) fn tls(&self) -> Client<TlsStream> {
-        let config = Arc::new(self.authority.client(ALL_VERSIONS));
+        let config = Arc::new(trusting(&self.authority, ALL_VERSIONS));
         let stream = handshake(connect(self.encrypted()), &config, NAME);
         Client::new(stream.expect("the handshake succeeds"))
     }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use socket2::{Domain, Socket, Type};
 
-use crate::certificates::ALL_VERSIONS;
+use crate::certificates::{ALL_VERSIONS, trusting};
 use crate::client::{Client, Received, Wire, binding_request};
 use crate::site::{CHANNEL, NAME, Site, handshake};
 use crate::vitals::resident_kib;
@@ -17,7 +17,7 @@ fn a_reader_that_stops_loses_its_own_data_only() {
 #[test]
 fn a_reader_over_tls_that_stops_loses_its_own_data_only() {
     flood(|site| {
-        let config = site.authority.client(ALL_VERSIONS).into();
+        let config = trusting(&site.authority, ALL_VERSIONS).into();
         let stream = handshake(connect_narrowly(site.encrypted()), &config, NAME);
         Client::new(stream.expect("the handshake succeeds"))
     });

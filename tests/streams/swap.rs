@@ -9,9 +9,9 @@ use std::thread;
 
 use rustls::ClientConfig;
 use rustls::client::Resumption;
-use turnbuckle_tests::Signal;
+use turnbuckle_tests::{Authority, CertificateFiles, CertificatePair, Signal};
 
-use crate::certificates::{ALL_VERSIONS, Authority, Files, Pair, replace};
+use crate::certificates::{ALL_VERSIONS, trusting};
 use crate::site::{CHANNEL, NAME, Site, connect, handshake};
 
 #[test]
@@ -40,9 +40,9 @@ fn certificates_are_swapped_under_load_without_a_failed_handshake() {
         for _ in 0..SWAPS {
             let pair = site.authority.issue(&[NAME]);
             // In between, certificate and key do not fit.
-            replace(&files.cert, &pair.chain);
+            CertificateFiles::replace(&files.cert, &pair.chain);
             reload(&site, "the certificates stay as they were");
-            replace(&files.key, &pair.key);
+            CertificateFiles::replace(&files.key, &pair.key);
             reload(&site, "the certificates are read anew");
             // From here on nobody gets the old one.
             let leaf = leaf(&site, &config).expect("every handshake succeeds");
@@ -76,11 +76,11 @@ fn a_broken_replacement_leaves_the_old_certificate() {
         (&files.cert, other.chain.as_str(), None),
         (&files.key, "no key", Some(&key)),
     ] {
-        replace(path, contents);
+        CertificateFiles::replace(path, contents);
         reload(&site, "the certificates stay as they were");
         assert_eq!(leaf(&site, &config).expect("the old certificate"), old);
         if let Some(restored) = restored {
-            replace(path, restored);
+            CertificateFiles::replace(path, restored);
         }
     }
     fs::remove_file(&files.cert).expect("the file is there");
@@ -99,11 +99,7 @@ fn a_broken_replacement_leaves_the_old_certificate() {
 fn replaced_files_are_noticed_without_a_signal() {
     let (site, _) = start();
     let config = fresh_client(&site);
-    let lone = site.authority.issue(&[NAME]);
-    let lone = Pair {
-        chain: lone.leaf(),
-        ..lone
-    };
+    let lone = site.authority.issue(&[NAME]).without_intermediate();
     site.authority.write("turn", &lone);
     site.server
         .expect_log("that the files were replaced", |line| {
@@ -118,7 +114,7 @@ fn replaced_files_are_noticed_without_a_signal() {
     site.server.stop();
 }
 
-fn start() -> (Site, Files) {
+fn start() -> (Site, CertificateFiles) {
     let authority = Authority::new();
     let files = authority.write("turn", &authority.issue(&[NAME]));
     let site = Site::start_as(authority, &files.config(), |builder| builder);
@@ -127,7 +123,7 @@ fn start() -> (Site, Files) {
 
 /// A client that has to be shown a certificate each time.
 fn fresh_client(site: &Site) -> Arc<ClientConfig> {
-    let mut config = site.authority.client(ALL_VERSIONS);
+    let mut config = trusting(&site.authority, ALL_VERSIONS);
     config.resumption = Resumption::disabled();
     config.into()
 }
@@ -151,7 +147,7 @@ fn reload(site: &Site, outcome: &str) {
     assert!(line.contains(outcome), "{line}");
 }
 
-fn pair_has(pair: &Pair, leaf: &[u8]) -> bool {
+fn pair_has(pair: &CertificatePair, leaf: &[u8]) -> bool {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     let first = CertificateDer::from_pem_slice(pair.chain.as_bytes()).expect("a certificate");

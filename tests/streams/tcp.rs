@@ -6,6 +6,7 @@ use socket2::SockRef;
 use turnbuckle_proto::{Message, Method};
 use turnbuckle_tests::EchoPeer;
 
+use crate::certificates::{ALL_VERSIONS, trusting};
 use crate::client::{
     Answer, Client, Received, Wire, binding_request, build, channel_data, fill_channel,
     send_indication,
@@ -15,10 +16,7 @@ use crate::site::{CHANNEL, NAME, Site, connect, handshake};
 #[test]
 fn each_port_takes_tcp_and_tls() {
     let site = Site::start();
-    let config = site
-        .authority
-        .client(crate::certificates::ALL_VERSIONS)
-        .into();
+    let config = trusting(&site.authority, ALL_VERSIONS).into();
     for port in [site.plain(), site.encrypted()] {
         site.serves(&mut Client::new(connect(port)));
         let stream = handshake(connect(port), &config, NAME).expect("the handshake succeeds");

@@ -8,7 +8,9 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
-use crate::certificates::{ALL_VERSIONS, Authority};
+use turnbuckle_tests::Authority;
+
+use crate::certificates::{ALL_VERSIONS, trusting};
 use crate::client::{Client, TlsStream};
 use crate::site::{NAME, Site, connect, handshake};
 
@@ -46,7 +48,7 @@ fn tls_1_2_can_be_left_out() {
 fn application_protocols_are_agreed_on_and_never_needed() {
     let site = Site::start();
     let agreed = |offered: &[&[u8]]| {
-        let mut config = site.authority.client(ALL_VERSIONS);
+        let mut config = trusting(&site.authority, ALL_VERSIONS);
         config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let mut client = encrypted(&site, &Arc::new(config));
         site.serves(&mut client);
@@ -87,7 +89,7 @@ fn the_certificate_follows_the_name() {
     let config =
         authority.write("first", &first).config() + &authority.write("second", &second).config();
     let site = Site::start_as(authority, &config, |builder| builder);
-    let client: Arc<ClientConfig> = site.authority.client(ALL_VERSIONS).into();
+    let client: Arc<ClientConfig> = trusting(&site.authority, ALL_VERSIONS).into();
     let seen = |name: &str| {
         let stream = handshake(connect(site.encrypted()), &client, name)?;
         let chain = stream.conn.peer_certificates().expect("a certificate");
@@ -105,7 +107,7 @@ fn the_certificate_follows_the_name() {
 #[test]
 fn a_client_that_trusts_nobody_is_explained() {
     let site = Site::start();
-    let stranger = Arc::new(Authority::named("Another Root").client(ALL_VERSIONS));
+    let stranger = Arc::new(trusting(&Authority::named("Another Root"), ALL_VERSIONS));
     shake(&site, &stranger).expect_err("the authority is unknown");
     let line = site
         .server
@@ -119,7 +121,7 @@ fn a_client_that_trusts_nobody_is_explained() {
 #[test]
 fn without_a_certificate_tls_is_turned_away() {
     let server = turnbuckle_tests::Server::start("realm=relay.example\nlt-cred-mech\nuser=a:b");
-    let config = Arc::new(Authority::new().client(ALL_VERSIONS));
+    let config = Arc::new(trusting(&Authority::new(), ALL_VERSIONS));
     let refused = handshake(connect(server.address()), &config, NAME);
     let refused = refused.expect_err("there is no certificate");
     assert!(
@@ -137,11 +139,7 @@ fn without_a_certificate_tls_is_turned_away() {
 #[test]
 fn findings_about_certificates_are_told_at_start() {
     let authority = Authority::new();
-    let lone = authority.issue(&[NAME]);
-    let lone = crate::certificates::Pair {
-        chain: lone.leaf(),
-        ..lone
-    };
+    let lone = authority.issue(&[NAME]).without_intermediate();
     let expired = authority.issue_expired(&["old.test"]);
     let config =
         authority.write("lone", &lone).config() + &authority.write("expired", &expired).config();
@@ -163,7 +161,7 @@ fn findings_about_certificates_are_told_at_start() {
 }
 
 fn only(site: &Site, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
-    site.authority.client(&[version]).into()
+    trusting(&site.authority, &[version]).into()
 }
 
 fn shake(site: &Site, config: &Arc<ClientConfig>) -> io::Result<TlsStream> {

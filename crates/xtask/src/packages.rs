@@ -21,7 +21,7 @@ pub(crate) fn install_missing(steps: &mut Steps) {
         } else {
             "missing"
         };
-        println!("{state}: {} ({})", package.program, package.name);
+        println!("{state}: {}", package.name);
     }
     if missing.is_empty() {
         return;
@@ -64,13 +64,19 @@ pub(crate) fn install_missing(steps: &mut Steps) {
 
 struct Package {
     name: &'static str,
-    /// The program the tests look for.
-    program: &'static str,
+    /// The program the tests look for; `None` for a library, which only dpkg knows of.
+    program: Option<&'static str>,
 }
 
 impl Package {
     fn is_present(&self) -> bool {
-        find_program(self.program)
+        match self.program {
+            Some(program) => find_program(program),
+            None => Command::new("dpkg-query")
+                .args(["--show", "--showformat=${db:Status-Status}", self.name])
+                .output()
+                .is_ok_and(|output| output.stdout == b"installed"),
+        }
     }
 }
 
@@ -118,21 +124,34 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 4] = [
+const PACKAGES: [Package; 7] = [
     Package {
         name: "coturn",
-        program: "turnutils_uclient",
+        program: Some("turnutils_uclient"),
     },
     Package {
         name: "chromium",
-        program: "chromium",
+        program: Some("chromium"),
     },
     Package {
         name: "chromium-driver",
-        program: "chromedriver",
+        program: Some("chromedriver"),
     },
     Package {
         name: "iproute2",
-        program: "ip",
+        program: Some("ip"),
+    },
+    // For a browser that trusts the tests' own authority.
+    Package {
+        name: "libnss3-tools",
+        program: Some("certutil"),
+    },
+    Package {
+        name: "python3-gi",
+        program: None,
+    },
+    Package {
+        name: "gir1.2-nice-0.1",
+        program: None,
     },
 ];
