@@ -62,6 +62,26 @@ fn garbage_over_tls_ends_its_connection() {
 }
 
 #[test]
+fn failing_handshakes_do_not_fill_the_log() {
+    let site = Site::start_with("relay-threads=1\n", |builder| builder);
+    for _ in 0..HANDSHAKES {
+        let mut client = Client::new(connect(site.port(TLS_PORT)));
+        client.send(b"\x16\x03\x01\x00\x05hello");
+        client.rest();
+    }
+    let log = site.server.stop();
+    let shown = log.matches("TLS handshake failed").count();
+    let hidden: usize = log
+        .lines()
+        .filter_map(|line| line.split_once(" more refused connections are not shown"))
+        .filter_map(|(start, _)| start.rsplit(' ').next()?.parse::<usize>().ok())
+        .sum();
+    println!("{shown} handshakes are in the log, {hidden} are only counted");
+    assert_eq!(shown + hidden, HANDSHAKES);
+    assert!(hidden > 0);
+}
+
+#[test]
 fn garbage_over_udp_gets_no_answer() {
     let site = Site::start();
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
@@ -106,6 +126,7 @@ impl Random {
 const PROXY_PORT: &str = "tcp-proxy-port";
 const RANDOM: usize = 200;
 const ENCRYPTED: usize = 30;
+const HANDSHAKES: usize = 400;
 const UDP_MAX_LEN: usize = 1_400;
 const TLS_ALERT: u8 = 21;
 const OTHER_PROTOCOLS: &[&[u8]] = &[

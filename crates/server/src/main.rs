@@ -19,6 +19,7 @@ mod settings_file;
 mod shard;
 mod sockets;
 mod start_block;
+mod throttle;
 #[allow(dead_code, unused_imports, reason = "for the stream hosts")]
 mod tls;
 

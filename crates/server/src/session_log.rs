@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use turnbuckle_relay::{Event, Families, Instant, Now, ShardId, Traffic};
+use turnbuckle_relay::{Event, Families, Now, ShardId, Traffic};
 
 use crate::clock::Clock;
+use crate::throttle::Throttle;
 
 /// Writes events down until their senders are gone.
 pub(crate) struct SessionLog {
@@ -20,7 +21,7 @@ impl SessionLog {
     pub(crate) fn new(clock: Clock) -> Self {
         Self {
             clock,
-            refusals: Throttle::default(),
+            refusals: Throttle::new("refused requests"),
         }
     }
 
@@ -96,38 +97,6 @@ impl SessionLog {
     }
 }
 
-/// Lines of one kind: so many each second, then a count of those that were left out.
-#[derive(Default)]
-struct Throttle {
-    second: u64,
-    shown: u32,
-    hidden: u64,
-}
-
-impl Throttle {
-    fn admit(&mut self, now: Instant) -> bool {
-        let second = now.as_micros() / 1_000_000;
-        if second != self.second {
-            self.second = second;
-            self.shown = 0;
-            self.tell_hidden();
-        }
-        if self.shown >= REFUSALS_PER_SECOND {
-            self.hidden += 1;
-            return false;
-        }
-        self.shown += 1;
-        true
-    }
-
-    fn tell_hidden(&mut self) {
-        if self.hidden > 0 {
-            tracing::info!("{} more refused requests are not shown", self.hidden);
-            self.hidden = 0;
-        }
-    }
-}
-
 /// A name from outside, quoted so that it cannot pretend to be something else in the log.
 struct Name<'a>(&'a Option<Arc<str>>);
 
@@ -154,24 +123,9 @@ impl fmt::Display for Addresses<'_> {
     }
 }
 
-const REFUSALS_PER_SECOND: u32 = 20;
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    #[test]
-    fn refusals_are_throttled_by_the_second() {
-        let mut throttle = Throttle::default();
-        let start = Instant::ZERO.after(Duration::from_secs(5));
-        let admitted = (0..100).filter(|_| throttle.admit(start)).count();
-        assert_eq!(admitted, REFUSALS_PER_SECOND as usize);
-        assert_eq!(throttle.hidden, 80);
-        assert!(throttle.admit(start.after(Duration::from_secs(1))));
-        assert_eq!(throttle.hidden, 0);
-    }
 
     #[test]
     fn names_cannot_forge_lines() {

@@ -92,7 +92,9 @@ async fn run(
         return Messages::new(shared, stream, path).await;
     }
     let Some(service) = &shared.rules.tls else {
-        tracing::info!(%client, "a TLS client is turned away: there is no certificate (cert, pkey)");
+        if shared.state.borrow_mut().may_log_refusal() {
+            tracing::info!(%client, "a TLS client is turned away: there is no certificate (cert, pkey)");
+        }
         return Ok(());
     };
     let handshake = unless_dismissed(shared, id, async {
@@ -103,7 +105,9 @@ async fn run(
     let stream = match timeout(patience, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            tracing::info!(%client, "TLS handshake failed: {}", tls::explain(&error));
+            if shared.state.borrow_mut().may_log_refusal() {
+                tracing::info!(%client, "TLS handshake failed: {}", tls::explain(&error));
+            }
             return Ok(());
         }
         Err(_) => return Err(late()),
@@ -128,10 +132,12 @@ async fn open(
     let (mut client, mut server) = (peer, stream.local_addr()?);
     if proxied {
         if !shared.is_trusted_proxy(peer) {
-            tracing::warn!(
-                "a connection from {peer} to the PROXY protocol port {} is refused: the address is not in proxy-trusted",
-                server.port()
-            );
+            if shared.state.borrow_mut().may_log_refusal() {
+                tracing::warn!(
+                    "a connection from {peer} to the PROXY protocol port {} is refused: the address is not in proxy-trusted",
+                    server.port()
+                );
+            }
             return Err(io::Error::other("not a trusted proxy"));
         }
         if let Some(addresses) = proxy_protocol::read(stream).await? {

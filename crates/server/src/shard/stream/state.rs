@@ -14,6 +14,7 @@ use super::pending::{Pending, Place, Source};
 use super::{Rules, is_stream};
 use crate::shard::{Core, Report};
 use crate::sockets::Opener;
+use crate::throttle::Throttle;
 
 pub(super) struct State {
     core: Core,
@@ -27,6 +28,7 @@ pub(super) struct State {
     pub(super) scratch: Box<[u8]>,
     /// The deadline that is being slept for.
     armed: Option<Instant>,
+    refusals: Throttle,
 }
 
 /// What others may do to a connection. The socket itself belongs to its task.
@@ -52,6 +54,7 @@ impl State {
             pending: Pending::new(rules.pending_max, rules.pending_per_source_max),
             scratch: vec![0; SCRATCH_LEN].into_boxed_slice(),
             armed: None,
+            refusals: Throttle::new("refused connections"),
         }
     }
 
@@ -197,6 +200,12 @@ impl State {
         self.follow_events();
     }
 
+    /// Whether one more refused connection may be written down; see [`Throttle`].
+    pub(super) fn may_log_refusal(&mut self) -> bool {
+        let now = self.core.clock.now();
+        self.refusals.admit(now.instant)
+    }
+
     pub(super) fn now(&mut self) -> Now {
         self.core.clock.now()
     }
@@ -241,7 +250,8 @@ impl State {
         }
     }
 
-    pub(super) fn finish(self) -> Report {
+    pub(super) fn finish(mut self) -> Report {
+        self.refusals.tell_hidden();
         self.core.finish()
     }
 
