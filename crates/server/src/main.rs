@@ -20,7 +20,6 @@ mod shard;
 mod sockets;
 mod start_block;
 mod throttle;
-#[allow(dead_code, unused_imports, reason = "for the stream hosts")]
 mod tls;
 
 fn main() -> ExitCode {

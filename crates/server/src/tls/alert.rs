@@ -45,19 +45,19 @@ pub(crate) fn explain(error: &io::Error) -> Failure {
     }
 }
 
-/// Explains `first`, the first bytes that came on a TLS port where neither TLS nor TURN came.
+/// Explains `first`, the first bytes that came where neither TLS nor TURN did.
 pub(crate) fn not_tls(first: &[u8]) -> Failure {
     let begins = |with: &[&[u8]]| with.iter().any(|with| first.starts_with(with));
     let what = if begins(&HTTP_METHODS) {
-        "plain HTTP on a TLS port; a TURN server has no web pages, so a health check should be a STUN Binding request or just a connection"
+        "plain HTTP on a TURN port; a TURN server has no web pages, so a health check should be a STUN Binding request or just a connection"
     } else if begins(&[b"SSH-"]) {
-        "SSH on a TLS port"
+        "SSH on a TURN port"
     } else if begins(&[b"PROXY ", PROXY_V2]) {
         "a PROXY protocol header on a port that is not set up for one; set it up, or have the proxy send none"
     } else if matches!(first, [0x80..=0xff, _, 0x01, ..]) {
         "a greeting of SSL 2, which is not spoken any more"
     } else {
-        "neither TLS nor TURN on a TLS port"
+        "neither TLS nor TURN"
     };
     Failure {
         name: "not_tls",
@@ -377,9 +377,9 @@ mod tests {
     #[test]
     fn other_protocols_are_recognised() {
         for (first, words) in [
-            (&b"GET / HTTP/1.1\r\n"[..], "plain HTTP on a TLS port"),
-            (b"PRI * HTTP/2.0\r\n", "plain HTTP on a TLS port"),
-            (b"SSH-2.0-OpenSSH", "SSH on a TLS port"),
+            (&b"GET / HTTP/1.1\r\n"[..], "plain HTTP on a TURN port"),
+            (b"PRI * HTTP/2.0\r\n", "plain HTTP on a TURN port"),
+            (b"SSH-2.0-OpenSSH", "SSH on a TURN port"),
             (b"PROXY TCP4 ", "PROXY protocol header"),
             (PROXY_V2, "PROXY protocol header"),
             (&[0x80, 0x2e, 0x01, 0x00], "SSL 2"),

@@ -23,7 +23,7 @@ mod test_certificates;
 
 pub(crate) use alert::{explain, not_tls};
 pub(crate) use finding::Finding;
-pub(crate) use service::{Expiry, TlsService};
+pub(crate) use service::TlsService;
 pub(crate) use watch::Watch;
 
 /// What is offered in a handshake: the settings `no-tlsv1_2` and `cipher-list`.

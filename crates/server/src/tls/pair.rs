@@ -76,11 +76,6 @@ impl Pair {
         &self.certified
     }
 
-    /// DNS names in lower case, some with a wildcard.
-    pub(super) fn dns_names(&self) -> &[String] {
-        &self.dns_names
-    }
-
     /// When the first certificate of the chain expires, in seconds since 1970.
     pub(super) fn not_after(&self) -> u64 {
         let chain = self.chain.linked().iter().map(X509::not_after);

@@ -1,7 +1,6 @@
 //! The TLS side of the server as its hosts see it: parameters of the handshake that stay, certificates that are swapped below
 //! them. Owns no thread; see [`super::Watch`].
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
@@ -34,16 +33,6 @@ struct Inner {
     /// For all others: with protocols of its own rustls would turn them away.
     any: Arc<ServerConfig>,
     reloading: Mutex<()>,
-}
-
-/// How long a certificate is good for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Expiry {
-    pub(crate) cert: PathBuf,
-    /// DNS names in lower case.
-    pub(crate) names: Vec<String>,
-    /// Seconds since 1970; the earliest of the chain.
-    pub(crate) not_after: u64,
 }
 
 /// What a reload has led to.
@@ -154,21 +143,6 @@ impl TlsService {
             is_new: chains(&before) != after,
             findings,
         })
-    }
-
-    /// When each certificate expires, in the order of the files.
-    pub(crate) fn expiry(&self) -> Vec<Expiry> {
-        let served = self.0.resolver.0.load();
-        self.0
-            .files
-            .iter()
-            .zip(&served.pairs)
-            .map(|(files, pair)| Expiry {
-                cert: files.cert.clone(),
-                names: pair.dns_names().to_vec(),
-                not_after: pair.not_after(),
-            })
-            .collect()
     }
 
     /// Findings about the certificates in use that have to do with `now` (seconds since 1970).
@@ -456,21 +430,6 @@ mod tests {
             let seen = connect(&service, &client, name).certificate().to_vec();
             assert_eq!(seen, old);
         }
-    }
-
-    #[test]
-    fn expiry_is_that_of_the_chain() {
-        let authority = Authority::new();
-        let files = authority.files("pair", &["Turn.example.org", "*.example.net"]);
-        let (service, _) = load(std::slice::from_ref(&files));
-        assert_eq!(
-            service.expiry(),
-            [Expiry {
-                cert: files.cert,
-                names: vec!["turn.example.org".to_owned(), "*.example.net".to_owned()],
-                not_after: 4_733_510_400,
-            }]
-        );
     }
 
     #[test]

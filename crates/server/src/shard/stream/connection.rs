@@ -281,9 +281,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
                     return Ok(());
                 }
                 Frame::Invalid => {
-                    return Err(io::Error::other(
-                        "it sent something that is no TURN message",
-                    ));
+                    let what = tls::not_tls(&state.scratch[start..end]);
+                    return Err(io::Error::other(format!("it sent {what}")));
                 }
             }
         }
