@@ -29,7 +29,7 @@ impl DtlsService {
     ///
     /// Fails if there is no such key; the error says what to do.
     pub(crate) fn new(tls: &TlsService) -> Result<Self> {
-        if tls.certificate(None, &SCHEMES).is_none() {
+        let Some(identity) = tls.certificate(None, &SCHEMES) else {
             let kind = match tls.key_algorithm() {
                 Some(SignatureAlgorithm::RSA) => "the one there is has an RSA key",
                 _ => "there is none",
@@ -38,6 +38,12 @@ impl DtlsService {
                 "DTLS needs a certificate with an ECDSA key on P-256 or P-384, and {kind}. TLS can have several: add a pair of \
                  cert and pkey whose key was made by `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`, or \
                  leave out dtls (no browser uses it)"
+            );
+        };
+        if identity.cert.len() > 1 {
+            tracing::warn!(
+                "DTLS clients are sent the server's certificate without those of its issuers: clients that do not have them \
+                 themselves refuse it (TLS sends them all)"
             );
         }
         let config = Config::builder()
