@@ -1,8 +1,9 @@
-//! Other people's clients against the built server: coturn's load client, the `turn` crate, a browser, libnice.
+//! Other people's clients against the built server: coturn's load client, the `turn` crate, a browser, libnice, OpenSSL.
 
 #![forbid(unsafe_code)]
 
 mod chromium;
+mod dtls;
 mod streams;
 mod tap;
 mod turn_crate;
