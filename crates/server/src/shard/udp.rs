@@ -176,7 +176,6 @@ impl UdpShard {
         }
         clients.io.flush();
         clients.end_expired(now);
-        clients.follow_events(now);
         Ok(())
     }
 }
@@ -343,11 +342,13 @@ impl Clients {
         Some(timeout.map_or(dtls, |timeout| timeout.min(dtls)))
     }
 
-    /// Ends what has expired.
+    /// Ends what has expired, and tells of it and of all that has happened.
     fn end_expired(&mut self, now: Now) {
         self.io.core.end_expired(now);
+        self.follow_events(now);
         if let Some(dtls) = &mut self.dtls {
             dtls.handle_timeout(&mut self.io, now);
+            self.follow_events(now);
         }
     }
 

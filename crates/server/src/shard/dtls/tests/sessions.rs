@@ -161,12 +161,20 @@ fn a_session_without_an_allocation_ends() {
 /// RFC 6347 §4.2.8: somebody else at the same address may begin anew, and the old session lasts until that is finished.
 #[test]
 fn a_client_that_begins_anew_keeps_its_session_until_the_end() {
+    for before in [Version::Dtls12, Version::Dtls13] {
+        for after in [Version::Dtls12, Version::Dtls13] {
+            begins_anew(before, after);
+        }
+    }
+}
+
+fn begins_anew(before: Version, after: Version) {
     let mut bench = Bench::new();
-    let mut old = bench.connected(Version::Dtls12);
+    let mut old = bench.connected(before);
     old.say(&allocate());
     bench.exchange(&mut old);
     old.relayed_address();
-    let mut new = Client::on(old.socket.try_clone().unwrap(), Version::Dtls13);
+    let mut new = Client::on(old.socket.try_clone().unwrap(), after);
     // Up to the server's flight.
     for _ in 0..2 {
         new.send_all();
