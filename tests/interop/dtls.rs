@@ -33,7 +33,11 @@ fn coturn_clients(ip: IpAddr, arguments: &[&str], port: Port) {
         return;
     };
     let port = port.of(&bench.server).to_string();
-    let arguments = [&["-S", "-c", "-m", "10", "-n", "20", "-p", &port], arguments].concat();
+    let arguments = [
+        &["-S", "-c", "-m", "10", "-n", "20", "-p", &port],
+        arguments,
+    ]
+    .concat();
     let report = bench.client(ip, ip, &arguments).succeed();
     assert_eq!(
         report,
