@@ -6,6 +6,7 @@ mod cookies;
 mod sessions;
 
 use std::fs;
+use std::hint::black_box;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 use turnbuckle_config::CertificateFiles;
 use turnbuckle_net::HEADROOM;
 use turnbuckle_relay::{ClientAddress, ClientPath, FiveTuple, Now, ServerAddress, Transport};
+use turnbuckle_testkit::HeapUse;
 
 use super::*;
 use crate::shard::DtlsReport;
@@ -157,6 +159,13 @@ fn tls(kind: &'static rcgen::SignatureAlgorithm) -> TlsService {
         cipher_list: None,
     };
     TlsService::load(&[files], &options).unwrap().0
+}
+
+/// Else tests of what the heap gives would show nothing.
+fn assert_heap_is_counted() {
+    let before = HeapUse::of_this_thread();
+    drop(black_box(Box::new(7)));
+    assert_eq!(HeapUse::of_this_thread().since(before).allocations, 1);
 }
 
 /// A socket of a peer.

@@ -95,7 +95,7 @@ fn sessions_with_an_allocation_keep_their_place() {
 /// The heap that a client costs: told by the run, and bounded.
 #[test]
 fn a_session_is_small() {
-    use turnbuckle_testkit::HeapUse;
+    assert_heap_is_counted();
     let mut bench = Bench::new();
     let mut client = Client::new(bench.address, Version::Dtls13);
     let mut cost = [0; 2];
