@@ -1,12 +1,13 @@
 //! Project tasks, run as `cargo xtask TASK`.
 //!
-//! Owns the one test command and what it installs. Must not be needed to build or run the server: `cargo run
+//! Owns the one test command, what it installs, and the tasks around it. Must not be needed to build or run the server: `cargo run
 //! --release` stands alone.
 
 #![forbid(unsafe_code)]
 
 mod bench;
 mod bench_net;
+mod compliance;
 mod packages;
 mod steps;
 mod tally;
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-net", "up"] => bench_net::up(),
         ["bench-net", "down"] => bench_net::down(),
+        ["compliance"] => compliance::run(compliance::Mode::Write),
+        ["compliance", "--check"] => compliance::run(compliance::Mode::Check),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -51,5 +54,6 @@ Tasks:
   test           formatting, lints, documentation, every test; installs what the interop tests need
   test --quick   the same without the interop tests and without installing anything
   bench          the standard benchmark, to docs/benchmarks.md; `bench ARGUMENTS` runs turnbuckle-bench with them
+  compliance     what of the RFCs is covered, to docs/compliance.md; `compliance --check` fails where that is not up to date
   bench-net up   network namespaces for `bench --netns`; `bench-net down` removes them (as root)
 ";
