@@ -63,8 +63,6 @@ pub(crate) struct Allocation {
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
     pub(crate) traffic: Traffic,
-    /// Where the timers have it.
-    pub(crate) deadline: Option<Instant>,
 }
 
 impl Allocation {

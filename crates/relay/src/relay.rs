@@ -64,6 +64,13 @@ pub(crate) struct Deleted {
     pub(crate) at: Instant,
 }
 
+impl Deleted {
+    /// True when no retransmission can be under way any more.
+    pub(crate) fn is_forgotten(&self, now: Instant) -> bool {
+        now.since(self.at) >= REMEMBER_DELETION
+    }
+}
+
 impl Relay {
     /// The name that stands for everybody where nobody authenticates.
     pub const ANONYMOUS: &'static str = "anonymous";
@@ -166,10 +173,9 @@ impl Relay {
         let now = now.instant;
         while let Some(slot) = self.timers.pop_due(now) {
             let id = AllocationId(slot);
-            let Some(allocation) = self.allocations.get_mut(id) else {
+            let Some(allocation) = self.allocations.get(id) else {
                 continue;
             };
-            allocation.deadline = None;
             if allocation.expires <= now {
                 self.delete(now, id, EndReason::Expired, sockets);
             } else {
@@ -180,11 +186,7 @@ impl Relay {
         while let Some(relayed) = self.reservations.pop_due(now) {
             self.give_up(relayed, sockets);
         }
-        while let Some(oldest) = self.recently_deleted.front()
-            && now.since(oldest.at) >= REMEMBER_DELETION
-        {
-            self.recently_deleted.pop_front();
-        }
+        self.forget_deletions(now);
     }
 
     /// The client's connection is closed: its allocation goes with it (RFC 8656 §6).
@@ -224,7 +226,8 @@ impl Relay {
         self.events.pop_front()
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    /// When to call [`handle_timeout`](Self::handle_timeout): never later than something expires, now and then before it.
+    /// After the call it lies ahead.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let reservation = self.reservations.next_expiry();
         self.timers.next().into_iter().chain(reservation).min()
@@ -248,7 +251,7 @@ impl Relay {
             allocation.channels.check_invariants();
             assert!(allocation.permissions.len() <= self.config.permissions_max);
             assert!(allocation.channels.len() <= self.config.permissions_max);
-            let deadline = allocation.deadline;
+            let deadline = self.timers.deadline(id.0);
             assert!(deadline.is_some_and(|d| d <= allocation.next_expiry()));
             timed = timed.saturating_add(1);
             for &relayed in allocation.relayed.iter() {
@@ -263,6 +266,7 @@ impl Relay {
             assert!(self.quota.held_by(allocation.ticket.user()) > 0);
         }
         assert_eq!(timed, self.timers.len());
+        self.timers.check_invariants();
         let addresses: usize = self
             .allocations
             .iter()
@@ -293,7 +297,7 @@ impl Relay {
         let Some(allocation) = self.allocations.remove(id) else {
             return;
         };
-        self.timers.reschedule(id.0, allocation.deadline, None);
+        self.timers.cancel(id.0);
         let relayed = self.advertised(&allocation.relayed);
         for &relayed in allocation.relayed.iter() {
             self.give_up(relayed, sockets);
@@ -337,18 +341,26 @@ impl Relay {
 
     /// Moves the allocation's timer to its next expiry.
     pub(crate) fn reschedule(&mut self, id: AllocationId) {
-        if let Some(allocation) = self.allocations.get_mut(id) {
-            let next = Some(allocation.next_expiry());
-            self.timers.reschedule(id.0, allocation.deadline, next);
-            allocation.deadline = next;
+        if let Some(allocation) = self.allocations.get(id) {
+            self.timers.schedule(id.0, allocation.next_expiry());
         }
     }
 
     pub(crate) fn remember_deletion(&mut self, deleted: Deleted) {
+        self.forget_deletions(deleted.at);
         if self.recently_deleted.len() >= DELETIONS_MAX {
             self.recently_deleted.pop_front();
         }
         self.recently_deleted.push_back(deleted);
+    }
+
+    /// Makes room; what is too old counts for nothing before that too, so nobody is woken for it.
+    fn forget_deletions(&mut self, now: Instant) {
+        while let Some(oldest) = self.recently_deleted.front()
+            && oldest.is_forgotten(now)
+        {
+            self.recently_deleted.pop_front();
+        }
     }
 
     fn handle_request(

@@ -229,7 +229,6 @@ impl AllocationSnapshot {
             permissions: self.permissions.clone(),
             channels: self.channels.clone(),
             traffic: self.traffic,
-            deadline: None,
         }
     }
 }

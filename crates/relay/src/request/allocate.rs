@@ -95,7 +95,6 @@ impl Relay {
             permissions: Permissions::default(),
             channels: Channels::default(),
             traffic: Traffic::default(),
-            deadline: None,
         });
         self.reschedule(id);
         self.stats.allocations = self.stats.allocations.wrapping_add(1);

@@ -72,7 +72,8 @@ impl Relay {
     ) -> Result<Success, Reject> {
         let again = requested == Some(0)
             && self.recently_deleted.iter().any(|deleted| {
-                deleted.five_tuple == request.path.five_tuple
+                !deleted.is_forgotten(request.now.instant)
+                    && deleted.five_tuple == request.path.five_tuple
                     && deleted.transaction == request.message.transaction_id()
             });
         if again {

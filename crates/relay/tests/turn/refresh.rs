@@ -76,6 +76,18 @@ fn the_retransmission_of_a_deletion_succeeds_too() {
 }
 
 #[test]
+fn a_deletion_is_forgotten_though_nothing_wakes_the_host() {
+    let mut net = Setup::default().build();
+    let mut alice = Client::alice();
+    alice.allocate(&mut net);
+    let delete = alice.encode(&Request::refresh(0));
+    alice.exchange(&mut net, &delete).unwrap().expect_success();
+    assert_eq!(net.server.shards[0].relay.poll_timeout(), None);
+    net.advance(Duration::from_secs(40));
+    alice.exchange(&mut net, &delete).unwrap().expect_error(437);
+}
+
+#[test]
 fn a_deletion_is_remembered_for_its_own_client_only() {
     let mut net = Setup::default().build();
     let mut alice = Client::alice();
