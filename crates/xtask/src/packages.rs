@@ -1,4 +1,4 @@
-//! Installs the Debian packages that the interop tests drive, and says what it does.
+//! Installs the Debian packages that the interop tests drive and valgrind, and says what it does.
 //!
 //! Must not touch the host beyond `apt-get install`: a service that a freshly installed package starts is stopped again.
 
@@ -113,7 +113,8 @@ impl AptGet {
     }
 }
 
-fn find_program(program: &str) -> bool {
+/// Whether a program of this name can be run.
+pub(crate) fn find_program(program: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(["/usr/sbin".into(), "/sbin".into()])
@@ -124,7 +125,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 7] = [
+const PACKAGES: [Package; 8] = [
     Package {
         name: "coturn",
         program: Some("turnutils_uclient"),
@@ -145,6 +146,11 @@ const PACKAGES: [Package; 7] = [
     Package {
         name: "libnss3-tools",
         program: Some("certutil"),
+    },
+    // Counts instructions.
+    Package {
+        name: "valgrind",
+        program: Some("valgrind"),
     },
     Package {
         name: "python3-gi",

@@ -73,7 +73,7 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
         tests.env("TURNBUCKLE_SKIP_LOG", &skip_log);
     }
     let (_, lines) = steps.run_reading("tests", &mut tests);
-    let skipped = read_skipped(scope, &skip_log);
+    let mut skipped = read_skipped(scope, &skip_log);
     tallies.push((
         "tests",
         Tally::read(&lines).with_skipped(skipped.len() as u64),
@@ -84,6 +84,15 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
         workspace.cargo().args(["test", "--workspace", "--doc"]),
     );
     tallies.push(("doctests", Tally::read(&lines)));
+
+    if scope == Scope::Everything {
+        let is_ci = env::var_os("CI").is_some_and(|ci| ci == "true");
+        if is_ci || packages::find_program("valgrind") {
+            steps.run("instructions", workspace.cargo().args(INSTRUCTIONS));
+        } else {
+            skipped.push("SKIPPED: instructions: needs valgrind".to_owned());
+        }
+    }
 
     steps.print_summary();
     for line in &skipped {
@@ -184,6 +193,14 @@ const RELEASE_BINARIES: [&str; 6] = [
     "turnbuckle-server",
     "-p",
     "turnctl",
+];
+/// Instruction counts, against those that are recorded.
+const INSTRUCTIONS: [&str; 5] = [
+    "bench",
+    "-p",
+    "turnbuckle-testkit",
+    "--bench",
+    "instructions",
 ];
 /// The whole workspace, so that every feature is as in the tests and nothing is built twice.
 const DEBUG_BINARIES: [&str; 3] = ["build", "--workspace", "--bins"];
