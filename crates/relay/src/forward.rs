@@ -108,14 +108,21 @@ impl Relay {
         let Some(&relayed) = allocation.relayed.of(family(ip)) else {
             return self.drop(DropReason::PeerFamily);
         };
-        if self.leads_back_here(reach, peer.0) {
+        // False for the ordinary peer, without looking at the server's addresses.
+        if reach == Reach::RelayedOnly
+            || (self.host_is_opened && self.config.policy.is_host(ip, &self.ports))
+        {
             let decision = self.relay_to_self(now, relayed, peer.0, reach, payload, packet);
-            if !matches!(decision, Decision::Drop(_)) {
-                self.count_to_peer(id, payload.len());
+            if !matches!(decision, Decision::Drop(_))
+                && let Some(allocation) = self.allocations.get_mut(id)
+            {
+                allocation.traffic.count_to_peer(payload.len());
+                self.stats.count_to_peers(payload.len());
             }
             return decision;
         }
-        self.count_to_peer(id, payload.len());
+        allocation.traffic.count_to_peer(payload.len());
+        self.stats.count_to_peers(payload.len());
         Decision::ToPeer {
             relayed,
             peer: peer.0,
@@ -151,7 +158,7 @@ impl Relay {
         payload: Span,
         mut packet: Packet<'_>,
     ) -> Decision {
-        let Some(allocation) = self.allocations.get(id).filter(|a| a.expires > now) else {
+        let Some(allocation) = self.allocations.get_mut(id).filter(|a| a.expires > now) else {
             return self.drop(DropReason::NoAllocation);
         };
         let Some(permission) = allocation.permissions.find(peer.ip(), now) else {
@@ -190,14 +197,8 @@ impl Relay {
         let Some(bytes) = wrapped else {
             return self.drop(DropReason::TooLarge);
         };
-        if let Some(allocation) = self.allocations.get_mut(id) {
-            allocation.traffic.count_to_client(payload.len());
-        }
-        self.stats.packets_to_clients = self.stats.packets_to_clients.wrapping_add(1);
-        self.stats.bytes_to_clients = self
-            .stats
-            .bytes_to_clients
-            .wrapping_add(payload.len() as u64);
+        allocation.traffic.count_to_client(payload.len());
+        self.stats.count_to_clients(payload.len());
         Decision::ToClient { path, bytes }
     }
 
@@ -241,22 +242,6 @@ impl Relay {
             self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
         }
         decision
-    }
-
-    /// False for the ordinary peer, without looking at the server's addresses.
-    #[inline]
-    fn leads_back_here(&self, reach: Reach, peer: SocketAddr) -> bool {
-        reach == Reach::RelayedOnly
-            || (self.host_is_opened && self.config.policy.is_host(peer.ip(), &self.ports))
-    }
-
-    #[inline]
-    fn count_to_peer(&mut self, id: AllocationId, len: usize) {
-        if let Some(allocation) = self.allocations.get_mut(id) {
-            allocation.traffic.count_to_peer(len);
-        }
-        self.stats.packets_to_peers = self.stats.packets_to_peers.wrapping_add(1);
-        self.stats.bytes_to_peers = self.stats.bytes_to_peers.wrapping_add(len as u64);
     }
 }
 

@@ -56,6 +56,18 @@ impl Stats {
     }
 
     #[inline]
+    pub(crate) fn count_to_peers(&mut self, bytes: usize) {
+        self.packets_to_peers = self.packets_to_peers.wrapping_add(1);
+        self.bytes_to_peers = self.bytes_to_peers.wrapping_add(bytes as u64);
+    }
+
+    #[inline]
+    pub(crate) fn count_to_clients(&mut self, bytes: usize) {
+        self.packets_to_clients = self.packets_to_clients.wrapping_add(1);
+        self.bytes_to_clients = self.bytes_to_clients.wrapping_add(bytes as u64);
+    }
+
+    #[inline]
     pub(crate) fn count_drop(&mut self, reason: DropReason) {
         if let Some(count) = self.drops.get_mut(reason as usize) {
             *count = count.wrapping_add(1);
