@@ -12,7 +12,7 @@ use turnbuckle_proto::{
 
 use crate::address::{ClientPath, PeerAddress, family};
 use crate::allocation::AllocationId;
-use crate::packet::{Decision, Packet, Span};
+use crate::packet::{Decision, Handover, Packet, Span};
 use crate::permission::Reach;
 use crate::relay::Relay;
 use crate::relayed::RelayedId;
@@ -143,9 +143,29 @@ impl Relay {
             return self.drop(DropReason::NoRelayed);
         };
         let payload = packet.span();
-        // A relayed transport address of another shard sends from its local address; clients know it as advertised.
+        // Whoever is at a local relay address is known to clients by the advertised one.
         let peer = self.ports.as_advertised(peer);
         self.relay_to_client(now, id, peer, payload, packet)
+    }
+
+    /// Data for a relayed transport address of this relay, from one of another shard: what a datagram between them is.
+    #[inline]
+    pub(crate) fn relay_from_shard(
+        &mut self,
+        now: Instant,
+        to: &Handover,
+        packet: Packet<'_>,
+    ) -> Decision {
+        // The number may have been given up, and used again, while the data was on its way.
+        let destination = self.relayed.get(to.relayed.0);
+        let destination = destination.filter(|r| r.claim.local == to.local);
+        let Some(id) = destination.and_then(|r| r.allocation) else {
+            return self.drop(DropReason::NoRelayed);
+        };
+        let payload = packet.span();
+        let decision = self.relay_to_client(now, id, to.source, payload, packet);
+        self.count_hairpin(&decision);
+        decision
     }
 
     /// A payload on its way to a client, from a peer under the address that clients know it by.
@@ -224,24 +244,34 @@ impl Relay {
                 bytes: payload,
             };
         };
+        let Some(source) = self.relayed.get(from.0).map(|r| r.claim.advertised) else {
+            return self.drop(DropReason::NoRelayed);
+        };
         if live.shard != self.shard {
-            // Through the kernel to the shard that has it, under the address that its socket is bound to.
-            return Decision::ToPeer {
-                relayed: from,
-                peer: live.local,
+            return Decision::ToShard {
+                to: Handover {
+                    shard: live.shard,
+                    relayed: live.relayed,
+                    local: live.local,
+                    source,
+                },
                 bytes: payload,
             };
         }
-        let source = self.relayed.get(from.0).map(|r| r.claim.advertised);
-        let to = self.relayed.get(live.relayed.0).and_then(|r| r.allocation);
-        let (Some(source), Some(to)) = (source, to) else {
+        let Some(to) = self.relayed.get(live.relayed.0).and_then(|r| r.allocation) else {
             return self.drop(DropReason::NoRelayed);
         };
         let decision = self.relay_to_client(now, to, source, payload, packet);
+        self.count_hairpin(&decision);
+        decision
+    }
+
+    /// Counted where the data meets its client.
+    #[inline]
+    fn count_hairpin(&mut self, decision: &Decision) {
         if matches!(decision, Decision::ToClient { .. }) {
             self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
         }
-        decision
     }
 }
 

@@ -4,7 +4,7 @@ use core::ops::Range;
 use std::net::SocketAddr;
 
 use crate::address::ClientPath;
-use crate::relayed::RelayedId;
+use crate::relayed::{RelayedId, ShardId};
 use crate::stats::DropReason;
 
 /// Room in front of a payload that lets every header the relay may need be written in place.
@@ -127,10 +127,27 @@ pub enum Decision {
         peer: SocketAddr,
         bytes: Span,
     },
+    /// Hand these bytes of the packet's buffer to another shard of this server.
+    ToShard { to: Handover, bytes: Span },
     /// Send these bytes of the packet's buffer to a client.
     ToClient { path: ClientPath, bytes: Span },
     /// Send the first `len` bytes of the answer buffer back to where the packet came from.
     Answer { len: usize },
     /// Nothing is sent; the reason has been counted.
     Drop(DropReason),
+}
+
+/// Where data of a hairpin goes when the other allocation is in another shard: see [`Relay::handle_handover`].
+///
+/// [`Relay::handle_handover`]: crate::Relay::handle_handover
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handover {
+    /// The shard that has the destination.
+    pub shard: ShardId,
+    /// What that shard calls the destination.
+    pub relayed: RelayedId,
+    /// The destination as its socket is bound: the number above may stand for another one when the data arrives.
+    pub local: SocketAddr,
+    /// The relayed transport address that the data comes from, as clients know it.
+    pub source: SocketAddr,
 }

@@ -17,7 +17,7 @@ use crate::allocation::table::Table;
 use crate::auth::{self, Client};
 use crate::config::Config;
 use crate::event::{EndReason, Event};
-use crate::packet::{Decision, Packet};
+use crate::packet::{Decision, Handover, Packet};
 use crate::quota::Quota;
 use crate::rate_limit::RateLimiter;
 use crate::reject::Reject;
@@ -166,6 +166,12 @@ impl Relay {
         packet: Packet<'_>,
     ) -> Decision {
         self.relay_from_peer(now.instant, relayed, peer, packet)
+    }
+
+    /// Data that another shard decided to hand to this one ([`Decision::ToShard`]).
+    #[inline]
+    pub fn handle_handover(&mut self, now: Now, to: &Handover, packet: Packet<'_>) -> Decision {
+        self.relay_from_shard(now.instant, to, packet)
     }
 
     /// Ends what has expired. Call it when [`poll_timeout`](Self::poll_timeout) is reached; earlier does no harm.

@@ -9,7 +9,8 @@ pub struct Stats {
     /// Payloads relayed from peers to clients.
     pub packets_to_clients: u64,
     pub bytes_to_clients: u64,
-    /// Payloads handed from one allocation to another without leaving the relay; also counted in the four above.
+    /// Payloads handed from one allocation of the server to another, counted by the relay of the second; also counted in
+    /// the four above.
     pub packets_hairpin: u64,
     /// Binding requests answered.
     pub bindings: u64,
@@ -127,7 +128,7 @@ drop_reasons! {
     PeerFamily => "drop_peer_family",
     /// Either way: one of the server's own addresses, but no live relayed transport address.
     OwnAddress => "drop_own_address",
-    /// From a peer: the relayed transport address has just been given up.
+    /// From a peer or another shard: the relayed transport address has just been given up.
     NoRelayed => "drop_no_relayed",
     /// Either way: a header did not fit in front of the payload.
     TooLarge => "drop_too_large",

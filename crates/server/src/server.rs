@@ -20,6 +20,7 @@ use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
 use crate::session_log::SessionLog;
 use crate::shard::dtls::DtlsService;
+use crate::shard::rings::Doorbell;
 use crate::shard::stream::{Rules, StreamShard};
 use crate::shard::udp::UdpShard;
 use crate::shard::{DtlsRules, Parts, Report};
@@ -73,6 +74,10 @@ pub(crate) fn run(
         .transpose()
         .context("the certificates cannot be watched")?;
     let rules = stream_rules(settings, deployment.shards, tls.clone());
+    let udp: Vec<_> = udp.into_iter().filter(|l| !l.is_empty()).collect();
+    let streams: Vec<_> = streams.into_iter().filter(|l| !l.is_empty()).collect();
+    let doorbells =
+        Doorbell::for_each(udp.len() + streams.len()).context("a shard cannot be made")?;
     let mut shards = Vec::new();
     let mut ids = (0..).map(ShardId);
     let parts = |id| Parts {
@@ -83,8 +88,9 @@ pub(crate) fn run(
         relay_options: relay_options(settings),
         clock: clock.clone(),
         events: events.clone(),
+        doorbells: Arc::clone(&doorbells),
     };
-    for (listeners, id) in udp.into_iter().filter(|l| !l.is_empty()).zip(&mut ids) {
+    for (listeners, id) in udp.into_iter().zip(&mut ids) {
         let dtls = dtls
             .clone()
             .map(|service| (service, dtls_rules(settings, deployment.shards)));
@@ -97,7 +103,7 @@ pub(crate) fn run(
             &notices,
         )?);
     }
-    for (listeners, id) in streams.into_iter().filter(|l| !l.is_empty()).zip(&mut ids) {
+    for (listeners, id) in streams.into_iter().zip(&mut ids) {
         let shard = StreamShard::new(parts(id), listeners, rules.clone())
             .context("a shard cannot be made")?;
         let stop = shard.stop_handle();
@@ -327,6 +333,7 @@ fn tell_totals(total: &Report) {
             ("drop_send_to_peers", total.to_peers.dropped()),
             ("events_lost", total.events_lost),
             ("panics", total.panics),
+            ("drop_ring_full", total.ring_full),
             ("drop_slow_reader", total.slow_reader),
             ("connections_refused", total.connections_refused),
             ("connections_evicted", total.connections_evicted),

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
-use turnbuckle_net::{Arena, HEADROOM, Poll, RelayOptions, SendReport, send_to};
+use turnbuckle_net::{Arena, Events, HEADROOM, Poll, RelayOptions, SendReport, send_to};
 use turnbuckle_relay::{
-    ClientPath, Config, Decision, Event, Now, Packet, Quota, Relay, RelayedId, RelayedPorts,
-    ShardId, Span, Stats,
+    ClientPath, Config, Decision, Event, Handover, Now, Packet, Quota, Relay, RelayedId,
+    RelayedPorts, ShardId, Span, Stats,
 };
 
 use crate::clock::Clock;
+use crate::shard::rings::{Doorbell, Doorbells, Rings};
 use crate::sockets::{Opener, SocketTable};
 
 pub(crate) use dtls_report::DtlsReport;
@@ -26,6 +27,7 @@ pub(crate) mod dtls;
 mod dtls_report;
 #[cfg_attr(not(feature = "dtls"), allow(dead_code, reason = "nobody is bound"))]
 mod dtls_rules;
+pub(crate) mod rings;
 pub(crate) mod stream;
 #[cfg_attr(
     not(feature = "dtls"),
@@ -42,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) relay_options: RelayOptions,
     pub(crate) clock: Clock,
     pub(crate) events: SyncSender<(ShardId, Event)>,
+    /// Those of all shards.
+    pub(crate) doorbells: Doorbells,
 }
 
 /// What a shard has done, told when it ends.
@@ -56,6 +60,8 @@ pub(crate) struct Report {
     pub(crate) events_lost: u64,
     /// Packets that made the shard panic.
     pub(crate) panics: u64,
+    /// Data for another shard that its ring had no room for.
+    pub(crate) ring_full: u64,
     /// Relayed messages that a client on a stream did not read in time.
     pub(crate) slow_reader: u64,
     /// Connections turned away because there are too many.
@@ -75,10 +81,11 @@ pub(crate) struct Core {
     pub(crate) answer: Box<[u8]>,
     pub(crate) clock: Clock,
     pub(crate) report: Report,
+    rings: Rings,
     rebuild: Rebuild,
 }
 
-/// A payload that a peer sent, wrapped for its client.
+/// A payload that a peer sent or another shard handed over, wrapped for its client.
 pub(crate) struct FromPeer {
     pub(crate) path: ClientPath,
     pub(crate) bytes: Span,
@@ -104,8 +111,12 @@ impl Core {
             ports: parts.ports,
             events: parts.events,
         };
+        let poll = Poll::new()?;
+        let rings = Rings::new(parts.id, parts.doorbells)?;
+        poll.add(rings.doorbell().waker(), DOORBELL)?;
         Ok(Self {
-            poll: Poll::new()?,
+            poll,
+            rings,
             relay: rebuild.relay()?,
             sockets: SocketTable::new(parts.relay_options),
             arena: Arena::new(slots, PAYLOAD_MAX_BYTES),
@@ -194,6 +205,85 @@ impl Core {
         }
     }
 
+    /// Hands a part of a slot to another shard.
+    #[inline]
+    pub(crate) fn hand_slot_over(&mut self, to: &Handover, slot: usize, bytes: Span, tos: u8) {
+        if let Some(bytes) = self.arena.slot(slot).get(bytes.range()) {
+            hand_over(&mut self.rings, &mut self.report, to, bytes, tos);
+        }
+    }
+
+    /// Hands bytes that lie elsewhere to another shard.
+    #[inline]
+    pub(crate) fn hand_over(&mut self, to: &Handover, bytes: &[u8], tos: u8) {
+        hand_over(&mut self.rings, &mut self.report, to, bytes, tos);
+    }
+
+    /// Takes the next data of another shard into a slot. `None` if there is none, `Some(None)` if it is not for a client.
+    #[inline]
+    pub(crate) fn receive_from_shard(&mut self, now: Now, slot: usize) -> Option<Option<FromPeer>> {
+        let slot = self.arena.slot_mut(slot);
+        let arrival = self.rings.receive(slot)?;
+        let to = Handover {
+            shard: self.rebuild.id,
+            relayed: arrival.relayed,
+            local: arrival.local,
+            source: arrival.source,
+        };
+        let payload = HEADROOM..HEADROOM.saturating_add(arrival.len);
+        let decision =
+            Packet::new(slot, payload).map(|packet| self.relay.handle_handover(now, &to, packet));
+        Some(match decision {
+            Some(Decision::ToClient { path, bytes }) => Some(FromPeer {
+                path,
+                bytes,
+                tos: arrival.tos,
+            }),
+            _ => None,
+        })
+    }
+
+    /// What others ring when this shard has something to do, and sleeps.
+    pub(crate) fn doorbell(&self) -> Arc<Doorbell> {
+        Arc::clone(self.rings.doorbell())
+    }
+
+    /// The [`DOORBELL`] is ready.
+    pub(crate) fn answer_doorbell(&self) {
+        self.rings.doorbell().waker().drain();
+    }
+
+    /// Wakes the shards that something was handed to.
+    pub(crate) fn tell_shards(&mut self) {
+        self.rings.tell();
+    }
+
+    /// To be called before a wait: see [`Rings::fall_asleep`].
+    pub(crate) fn fall_asleep(&mut self) -> bool {
+        self.rings.fall_asleep()
+    }
+
+    /// To be called after a wait: see [`Rings::wake_up`].
+    pub(crate) fn wake_up(&mut self) {
+        self.rings.wake_up();
+    }
+
+    /// Waits for sockets and other shards.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        events: &mut Events,
+    ) -> io::Result<()> {
+        let timeout = if self.fall_asleep() {
+            timeout
+        } else {
+            Some(Duration::ZERO)
+        };
+        let result = self.poll.wait(timeout, events);
+        self.wake_up();
+        result
+    }
+
     /// Sends a part of a slot to a peer.
     #[inline]
     pub(crate) fn send_slot_to_peer(
@@ -256,6 +346,7 @@ impl Core {
     /// is made anew, and its clients have to allocate again. True if it was sound.
     pub(crate) fn recover(&mut self) -> io::Result<bool> {
         self.report.panics = self.report.panics.wrapping_add(1);
+        self.rings.tell();
         let sound = catch_unwind(AssertUnwindSafe(|| self.relay.check_invariants())).is_ok();
         tracing::error!(
             shard = self.rebuild.id.0,
@@ -299,6 +390,7 @@ impl Report {
         self.truncated += other.truncated;
         self.events_lost += other.events_lost;
         self.panics += other.panics;
+        self.ring_full += other.ring_full;
         self.slow_reader += other.slow_reader;
         self.connections_refused += other.connections_refused;
         self.connections_evicted += other.connections_evicted;
@@ -321,6 +413,13 @@ fn send_from(
     }
 }
 
+#[inline]
+fn hand_over(rings: &mut Rings, report: &mut Report, to: &Handover, bytes: &[u8], tos: u8) {
+    if !rings.send(to, bytes, tos) {
+        report.ring_full = report.ring_full.wrapping_add(1);
+    }
+}
+
 impl Rebuild {
     fn relay(&self) -> io::Result<Relay> {
         let mut seed = [0; 32];
@@ -339,3 +438,10 @@ impl Rebuild {
 const PAYLOAD_MAX_BYTES: usize = 65_535;
 /// RFC 8489 §6.1 keeps messages below the least MTU of IPv6.
 const ANSWER_MAX_BYTES: usize = 1_280;
+/// The token of the doorbell in the poll; those of relay sockets are smaller.
+pub(crate) const DOORBELL: u64 = u64::MAX;
+/// Data of other shards that is handled before others have their turn.
+const HANDOVERS_PER_TURN: usize = 128;
+
+#[cfg(test)]
+mod tests;

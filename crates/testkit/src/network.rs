@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
 
-use turnbuckle_relay::{FiveTuple, Instant, Now, Transport};
+use turnbuckle_relay::{FiveTuple, Handover, Instant, Now, Transport};
 
 use crate::clock::Clock;
 use crate::random::Random;
@@ -28,7 +28,7 @@ pub struct Network {
     pub record: bool,
     listeners: Vec<SocketAddr>,
     random: Random,
-    under_way: BTreeMap<(Instant, u64), Datagram>,
+    under_way: BTreeMap<(Instant, u64), UnderWay>,
     sent: u64,
     inboxes: BTreeMap<SocketAddr, VecDeque<Datagram>>,
     steps: Vec<Step>,
@@ -45,6 +45,14 @@ pub struct Datagram {
     pub transport: Transport,
     /// The content.
     pub bytes: Vec<u8>,
+}
+
+/// What has not arrived yet.
+#[derive(Clone)]
+enum UnderWay {
+    Datagram(Datagram),
+    /// From one shard of the server to another.
+    Handover(Handover, Vec<u8>),
 }
 
 /// What a network may do to a datagram, in percent of all.
@@ -79,6 +87,13 @@ pub enum Input {
         /// The datagram.
         bytes: Vec<u8>,
     },
+    /// From another shard.
+    Handover {
+        /// Where it goes.
+        to: Handover,
+        /// The payload.
+        bytes: Vec<u8>,
+    },
 }
 
 /// An input and its outcome.
@@ -111,12 +126,15 @@ impl Network {
 
     /// Sends a datagram; it arrives with the next [`settle`](Self::settle), or later if the network delays it.
     pub fn send(&mut self, datagram: Datagram) {
+        self.put_under_way(UnderWay::Datagram(datagram));
+    }
+
+    /// What shards hand to each other is lost where the other is too slow, and late as long as it is; it never comes twice.
+    fn put_under_way(&mut self, what: UnderWay) {
         let faults = self.faults;
-        let copies = if self.random.chance(faults.duplicate_percent) {
-            2
-        } else {
-            1
-        };
+        let twice =
+            matches!(what, UnderWay::Datagram(_)) && self.random.chance(faults.duplicate_percent);
+        let copies = if twice { 2 } else { 1 };
         for _ in 0..copies {
             if self.random.chance(faults.loss_percent) {
                 continue;
@@ -129,8 +147,7 @@ impl Network {
             };
             let arrives = self.clock.now().instant.after(delay);
             self.sent += 1;
-            self.under_way
-                .insert((arrives, self.sent), datagram.clone());
+            self.under_way.insert((arrives, self.sent), what.clone());
         }
     }
 
@@ -140,8 +157,10 @@ impl Network {
         while let Some(entry) = self.under_way.first_entry()
             && entry.key().0 <= now
         {
-            let datagram = entry.remove();
-            self.deliver(datagram);
+            match entry.remove() {
+                UnderWay::Datagram(datagram) => self.deliver(datagram),
+                UnderWay::Handover(to, bytes) => self.hand_over(to, bytes),
+            }
         }
     }
 
@@ -235,7 +254,19 @@ impl Network {
                 .push_back(datagram);
             return;
         };
-        if let Some(datagram) = self.leaving(&input, &outcome) {
+        self.conclude(now, input, outcome);
+    }
+
+    fn hand_over(&mut self, to: Handover, bytes: Vec<u8>) {
+        let now = self.clock.now();
+        let outcome = self.server.handle_handover(now, &to, &bytes);
+        self.conclude(now, Input::Handover { to, bytes }, outcome);
+    }
+
+    fn conclude(&mut self, now: Now, input: Input, outcome: Outcome) {
+        if let Outcome::ToShard { to, bytes } = &outcome {
+            self.put_under_way(UnderWay::Handover(*to, bytes.clone()));
+        } else if let Some(datagram) = self.leaving(&input, &outcome) {
             self.send(datagram);
         }
         if self.record {
@@ -249,7 +280,7 @@ impl Network {
 
     fn leaving(&self, input: &Input, outcome: &Outcome) -> Option<Datagram> {
         match (outcome, input) {
-            (Outcome::Dropped(_), _) => None,
+            (Outcome::Dropped(_) | Outcome::ToShard { .. }, _) => None,
             (Outcome::Answered(bytes), Input::Client { five_tuple, .. })
             | (Outcome::ToClient { five_tuple, bytes }, _) => Some(Datagram {
                 from: five_tuple.server.0,
@@ -257,7 +288,9 @@ impl Network {
                 transport: five_tuple.transport,
                 bytes: bytes.clone(),
             }),
-            (Outcome::Answered(_), Input::Peer { .. }) => panic!("an answer to a peer"),
+            (Outcome::Answered(_), Input::Peer { .. } | Input::Handover { .. }) => {
+                panic!("an answer to data")
+            }
             (Outcome::ToPeer { from, to, bytes }, _) => Some(Datagram {
                 from: if self.server.relay_socket(*to).is_some() {
                     // Inside the host no NAT is passed.

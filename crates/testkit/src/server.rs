@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use turnbuckle_relay::{
-    ClientAddress, ClientPath, Config, Decision, DropReason, Event, FiveTuple, HEADROOM, Limits,
-    Now, Packet, Quota, Relay, RelayedId, RelayedPorts, ServerAddress, ShardId, Snapshot, Stats,
-    TAILROOM, Transport,
+    ClientAddress, ClientPath, Config, Decision, DropReason, Event, FiveTuple, HEADROOM, Handover,
+    Limits, Now, Packet, Quota, Relay, RelayedId, RelayedPorts, ServerAddress, ShardId, Snapshot,
+    Stats, TAILROOM, Transport,
 };
 
 use crate::fake_sockets::FakeSockets;
@@ -59,6 +59,13 @@ pub enum Outcome {
         /// The client's five-tuple.
         five_tuple: FiveTuple,
         /// The message.
+        bytes: Vec<u8>,
+    },
+    /// Data for an allocation of another shard.
+    ToShard {
+        /// Where it goes.
+        to: Handover,
+        /// The payload.
         bytes: Vec<u8>,
     },
     /// A response to where the request came from.
@@ -135,6 +142,17 @@ impl Server {
         let shard = &mut self.shards[shard];
         let mut room = Room::holding(bytes);
         let decision = shard.relay.handle_peer(now, relayed, peer, room.packet());
+        let outcome = shard.outcome(decision, &room, &[]);
+        shard.finish(now, keep_events);
+        outcome
+    }
+
+    /// Data that one shard hands to another.
+    pub fn handle_handover(&mut self, now: Now, to: &Handover, bytes: &[u8]) -> Outcome {
+        let keep_events = self.keep_events;
+        let shard = &mut self.shards[usize::from(to.shard.0)];
+        let mut room = Room::holding(bytes);
+        let decision = shard.relay.handle_handover(now, to, room.packet());
         let outcome = shard.outcome(decision, &room, &[]);
         shard.finish(now, keep_events);
         outcome
@@ -279,6 +297,10 @@ impl Shard {
                     bytes,
                 }
             }
+            Decision::ToShard { to, bytes } => Outcome::ToShard {
+                to,
+                bytes: room.0[bytes.range()].to_vec(),
+            },
             Decision::Answer { len } => Outcome::Answered(answer[..len].to_vec()),
             Decision::Drop(reason) => Outcome::Dropped(reason),
         }

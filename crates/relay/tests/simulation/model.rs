@@ -45,6 +45,12 @@ enum Expected {
         to: SocketAddr,
         bytes: Vec<u8>,
     },
+    ToShard {
+        shard: u16,
+        local: SocketAddr,
+        source: SocketAddr,
+        bytes: Vec<u8>,
+    },
     ToClient {
         five_tuple: FiveTuple,
         received: Received,
@@ -71,6 +77,8 @@ impl Model {
         let now = step.now.instant;
         let expected = match &step.input {
             Input::Peer { local, peer, bytes } => self.expect_of_peer(now, *local, *peer, bytes),
+            // As a datagram from the one to the other.
+            Input::Handover { to, bytes } => self.expect_of_peer(now, to.local, to.source, bytes),
             Input::Client { five_tuple, bytes } => {
                 if let Ok(message) = Message::decode(bytes)
                     && message.class() == Class::Request
@@ -93,6 +101,12 @@ impl Model {
             Outcome::ToPeer { from, to, bytes } => Expected::ToPeer {
                 from: *from,
                 to: *to,
+                bytes: bytes.clone(),
+            },
+            Outcome::ToShard { to, bytes } => Expected::ToShard {
+                shard: to.shard.0.into(),
+                local: to.local,
+                source: to.source,
                 bytes: bytes.clone(),
             },
             Outcome::ToClient { five_tuple, bytes } => Expected::ToClient {
@@ -151,9 +165,10 @@ impl Model {
         if self.shard(other) == self.shard(five_tuple) {
             return self.to_client(now, other, allocation.relayed, data);
         }
-        Expected::ToPeer {
-            from: self.as_local(allocation.relayed),
-            to: self.as_local(peer),
+        Expected::ToShard {
+            shard: self.shard(other),
+            local: self.as_local(peer),
+            source: allocation.relayed,
             bytes: data.to_vec(),
         }
     }
@@ -328,12 +343,14 @@ impl Model {
     fn is_excused(&self, expected: &Expected, actual: &Expected, input: &Input) -> bool {
         let from_own = match input {
             Input::Peer { peer, .. } => self.is_own(self.as_advertised(*peer).ip()),
+            Input::Handover { .. } => true,
             Input::Client { .. } => false,
         };
         self.timers_are_late
             && *expected == Expected::Nothing
             && match actual {
-                Expected::ToPeer { to, .. } => self.addresses.iter().any(|a| a.local == to.ip()),
+                Expected::ToPeer { .. } => false,
+                Expected::ToShard { .. } => true,
                 Expected::ToClient { .. } => from_own,
                 Expected::Nothing => false,
             }

@@ -11,8 +11,8 @@ use std::thread;
 use turnbuckle_proto::{AddressFamily, AttributeType};
 use turnbuckle_relay::{Event, Limits};
 use turnbuckle_testkit::{
-    ALICE, Answer, BOB, Client, Clock, Faults, Input, Network, Outcome, Peer, RELAY_V4, RELAY_V6,
-    Random, Request, Setup, Step,
+    ALICE, Answer, BOB, Client, Clock, Faults, Input, Network, Outcome, Peer, Random, Request,
+    Setup, Step,
 };
 
 use crate::model::Model;
@@ -359,14 +359,9 @@ impl Tally {
 
     fn count_step(&mut self, step: &Step) {
         self.count(match (&step.input, &step.outcome) {
-            (Input::Client { .. }, Outcome::ToPeer { to, .. }) => {
-                let own = [RELAY_V4, RELAY_V6, "10.0.0.5", "fd00::5"];
-                if own.contains(&to.ip().to_string().as_str()) {
-                    "across shards"
-                } else {
-                    "to peer"
-                }
-            }
+            (Input::Client { .. }, Outcome::ToPeer { .. }) => "to peer",
+            (Input::Client { .. }, Outcome::ToShard { .. }) => "to another shard",
+            (Input::Handover { .. }, Outcome::ToClient { .. }) => "from another shard",
             (Input::Client { .. }, Outcome::ToClient { .. }) => "hairpin",
             (Input::Peer { .. }, Outcome::ToClient { .. }) => "to client",
             (_, Outcome::Dropped(reason)) => reason.name(),
@@ -429,7 +424,7 @@ const PEERS: [&str; 5] = [
     "[2a00:1450::1]:4000",
 ];
 /// What all runs together must have met.
-const EVERYTHING: [&str; 29] = [
+const EVERYTHING: [&str; 30] = [
     "allocated",
     "refreshed",
     "deleted by client",
@@ -441,7 +436,8 @@ const EVERYTHING: [&str; 29] = [
     "to peer",
     "to client",
     "hairpin",
-    "across shards",
+    "to another shard",
+    "from another shard",
     "restart",
     "answer 400",
     "answer 401",

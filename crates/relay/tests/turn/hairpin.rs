@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use turnbuckle_proto::AddressFamily;
-use turnbuckle_relay::DropReason;
+use turnbuckle_relay::{DropReason, Handover, ShardId};
 use turnbuckle_testkit::{
     Client, LISTENER_V4, LISTENER_V6, Network, Outcome, Peer, RELAY_V4, Request, Setup,
 };
@@ -25,36 +25,90 @@ fn within_one_shard_nothing_leaves_the_relay() {
 }
 
 #[test]
-fn across_two_shards_through_the_kernel() {
-    let (mut net, mut alice, mut bob) = call(Setup::default().shards(2));
-    assert_ne!(
-        net.server.shard_of(alice.five_tuple()),
-        net.server.shard_of(bob.five_tuple())
-    );
-    net.record = true;
-    talk(&mut net, &mut alice, &mut bob);
-    let steps = net.take_steps();
-    let through_kernel = steps
-        .iter()
-        .filter(|step| matches!(step.outcome, Outcome::ToPeer { .. }));
-    assert_eq!(through_kernel.count(), 6);
-    assert_eq!(net.server.stats().packets_hairpin, 0);
+fn across_two_shards_from_one_relay_to_the_other() {
+    for setup in [Setup::default(), Setup::default().behind_nat()] {
+        let (mut net, mut alice, mut bob) = call(setup.shards(2));
+        assert_ne!(
+            net.server.shard_of(alice.five_tuple()),
+            net.server.shard_of(bob.five_tuple())
+        );
+        net.record = true;
+        talk(&mut net, &mut alice, &mut bob);
+        let steps = net.take_steps();
+        assert!(
+            steps
+                .iter()
+                .all(|step| !matches!(step.outcome, Outcome::ToPeer { .. })),
+            "{steps:?}"
+        );
+        let handovers: Vec<Handover> = steps
+            .iter()
+            .filter_map(|step| match step.outcome {
+                Outcome::ToShard { to, .. } => Some(to),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(handovers.len(), 6);
+        for to in handovers {
+            let from_alice = Some(to.source) == alice.relayed;
+            let (sender, receiver) = if from_alice {
+                (&alice, &bob)
+            } else {
+                (&bob, &alice)
+            };
+            assert_eq!(Some(to.source), sender.relayed, "as clients know it");
+            let (shard, relayed) = net.server.relay_socket(to.local).unwrap();
+            assert_eq!((usize::from(to.shard.0), to.relayed), (shard, relayed));
+            assert_eq!(shard, net.server.shard_of(receiver.five_tuple()));
+        }
+        // Counted as within one shard.
+        assert_eq!(net.server.stats().packets_hairpin, 6);
+        assert_eq!(net.server.stats().packets_to_peers, 6);
+        assert_eq!(net.server.stats().packets_to_clients, 6);
+    }
 }
 
 #[test]
-fn behind_a_nat_callers_know_each_other_by_the_external_address() {
-    for shards in [1, 2] {
-        let (mut net, mut alice, mut bob) = call(Setup::default().behind_nat().shards(shards));
-        assert_eq!(bob.relayed.unwrap().ip().to_string(), RELAY_V4);
-        net.record = true;
-        talk(&mut net, &mut alice, &mut bob);
-        for step in net.take_steps() {
-            if let Outcome::ToPeer { from, to, .. } = step.outcome {
-                assert_eq!(to.ip().to_string(), "10.0.0.5", "past the NAT");
-                assert_eq!(from.ip().to_string(), "10.0.0.5");
-            }
-        }
-    }
+fn a_handover_that_comes_too_late_is_dropped() {
+    let (mut net, mut alice, mut bob) = call(Setup::default().shards(2));
+    let (at_alice, at_bob) = (alice.relayed.unwrap(), bob.relayed.unwrap());
+    alice.permit(&mut net, &[at_bob]).expect_success();
+    bob.permit(&mut net, &[at_alice]).expect_success();
+    let (shard, relayed) = net.server.relay_socket(at_bob).unwrap();
+    let to = Handover {
+        shard: ShardId(shard as u8),
+        relayed,
+        local: at_bob,
+        source: at_alice,
+    };
+    let hand_over = |net: &mut Network| net.server.handle_handover(net.clock.now(), &to, b"late");
+    assert!(matches!(hand_over(&mut net), Outcome::ToClient { .. }));
+    bob.refresh(&mut net, 0).expect_success();
+    assert_eq!(hand_over(&mut net), Outcome::Dropped(DropReason::NoRelayed));
+    // Its number is used again, for another address, whose client lets alice in as well.
+    let now_at = bob.allocate(&mut net);
+    assert_ne!(now_at, at_bob);
+    assert_eq!(net.server.relay_socket(now_at), Some((shard, relayed)));
+    bob.permit(&mut net, &[at_alice]).expect_success();
+    assert_eq!(hand_over(&mut net), Outcome::Dropped(DropReason::NoRelayed));
+    assert_eq!(net.server.stats().packets_hairpin, 1);
+}
+
+#[test]
+fn a_handover_whose_sender_is_gone_is_dropped() {
+    let (mut net, mut alice, mut bob) = call(Setup::default().shards(2));
+    let (at_alice, at_bob) = (alice.relayed.unwrap(), bob.relayed.unwrap());
+    bob.permit(&mut net, &[at_alice]).expect_success();
+    let (shard, relayed) = net.server.relay_socket(at_bob).unwrap();
+    let to = Handover {
+        shard: ShardId(shard as u8),
+        relayed,
+        local: at_bob,
+        source: at_alice,
+    };
+    alice.refresh(&mut net, 0).expect_success();
+    let outcome = net.server.handle_handover(net.clock.now(), &to, b"late");
+    assert_eq!(outcome, Outcome::Dropped(DropReason::OwnAddress));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use turnbuckle_relay::{ClientPath, Decision, HEADROOM, Packet, TAILROOM};
+use turnbuckle_relay::{ClientPath, Decision, HEADROOM, Handover, Packet, ShardId, TAILROOM};
 use turnbuckle_testkit::{Client, HeapUse, Network, Peer, Request, Server, Setup};
 
 #[test]
@@ -41,6 +41,31 @@ fn hairpin() {
         let channel_data = Client::channel_data(0x4000, &[7; 1000]);
         assert_eq!(from_client(&mut net, &alice, &channel_data), (ROUNDS, 0));
     }
+}
+
+#[test]
+fn from_another_shard() {
+    let mut net = Setup::default().behind_nat().shards(2).build();
+    let (mut alice, mut bob) = (Client::alice(), Client::bob());
+    let (at_alice, at_bob) = (alice.allocate(&mut net), bob.allocate(&mut net));
+    let local = SocketAddr::new([10, 0, 0, 5].into(), at_bob.port());
+    let (shard, relayed) = net.server.relay_socket(local).unwrap();
+    let to = Handover {
+        shard: ShardId(shard as u8),
+        relayed,
+        local,
+        source: at_alice,
+    };
+    let hand_over = |net: &mut Network| {
+        let now = net.clock.now();
+        let relay = &mut net.server.shards[shard].relay;
+        measure(&[7; 1000], |packet| relay.handle_handover(now, &to, packet))
+    };
+    assert_eq!(hand_over(&mut net), (0, 0));
+    bob.permit(&mut net, &[at_alice]).expect_success();
+    assert_eq!(hand_over(&mut net), (ROUNDS, 0));
+    bob.bind(&mut net, 0x4000, at_alice).expect_success();
+    assert_eq!(hand_over(&mut net), (ROUNDS, 0));
 }
 
 #[test]
@@ -97,7 +122,7 @@ fn measure(message: &[u8], mut handle: impl FnMut(Packet<'_>) -> Decision) -> (u
         let decision = handle(packet);
         let sent = matches!(
             decision,
-            Decision::ToPeer { .. } | Decision::ToClient { .. }
+            Decision::ToPeer { .. } | Decision::ToShard { .. } | Decision::ToClient { .. }
         );
         relayed += u64::from(sent);
     }

@@ -508,6 +508,11 @@ impl Dtls {
                 io.core.send_to_peer(relayed, peer, bytes, tos);
                 true
             }
+            Decision::ToShard { to, bytes } => {
+                let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
+                io.core.hand_over(&to, bytes, tos);
+                true
+            }
             Decision::Answer { len } => {
                 let answer = io.core.answer.get(..len).unwrap_or_default();
                 session.dtls.send_application_data(answer).is_ok()

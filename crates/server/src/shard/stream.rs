@@ -178,11 +178,12 @@ async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, proxied: 
     }
 }
 
-/// Takes what arrives at relay sockets and ends what expires, for ever.
+/// Takes what arrives at relay sockets and from other shards, and ends what expires, for ever.
 async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Result<()> {
     let mut events = Events::with_capacity(EVENTS);
     loop {
         let deadline = shared.sleep_for();
+        let may_sleep = shared.state.borrow_mut().fall_asleep();
         tokio::select! {
             biased;
             ready = poll.readable() => {
@@ -200,6 +201,13 @@ async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Resul
             }
             () = sleep_until_some(deadline) => shared.state.borrow_mut().end_expired(),
             () = shared.timer.notified() => {}
+            () = std::future::ready(()), if !may_sleep => {}
+        }
+        let turn = catch_unwind(AssertUnwindSafe(|| {
+            shared.state.borrow_mut().relay_from_shards();
+        }));
+        if turn.is_err() {
+            shared.state.borrow_mut().recover()?;
         }
         // Connections have their turn in any case.
         task::yield_now().await;
@@ -221,8 +229,10 @@ impl Shared {
         timeout.map(|timeout| Instant::now() + timeout)
     }
 
-    /// To be called after every input: the relay may want to be called earlier than before.
-    fn rearm(&self, state: &State) {
+    /// To be called after every input: the relay may want to be called earlier than before, and other shards may have been handed
+    /// something.
+    fn rearm(&self, state: &mut State) {
+        state.tell_shards();
         if state.wants_earlier_timer() {
             self.timer.notify_one();
         }

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use turnbuckle_net::{Events, HEADROOM, Outbox, Received, Transmit, UdpListener, Waker, send_to};
+use turnbuckle_net::{Events, HEADROOM, Outbox, Received, Transmit, UdpListener, send_to};
 use turnbuckle_proto::{Kind, classify};
 use turnbuckle_relay::{
     ClientAddress, ClientPath, Decision, FiveTuple, Now, ServerAddress, Transport,
 };
 
 use crate::shard::dtls::{Dtls, DtlsService};
-use crate::shard::{Core, DtlsRules, Parts, Report};
+use crate::shard::rings::Doorbell;
+use crate::shard::{Core, DOORBELL, DtlsRules, HANDOVERS_PER_TURN, Parts, Report};
 use crate::sockets::Opener;
 
 /// A UDP shard before and while it runs.
@@ -30,7 +31,7 @@ pub(crate) struct UdpShard {
 /// What others may ask of a running shard.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    waker: Waker,
+    doorbell: Arc<Doorbell>,
     stop: AtomicBool,
 }
 
@@ -88,7 +89,7 @@ impl Handle {
     /// Asks the shard to end its allocations and return.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.waker.wake();
+        self.doorbell.waker().wake();
     }
 }
 
@@ -106,10 +107,9 @@ impl UdpShard {
             .transpose()?;
         let core = Core::new(parts, SLOTS)?;
         let handle = Arc::new(Handle {
-            waker: Waker::new()?,
+            doorbell: core.doorbell(),
             stop: AtomicBool::new(false),
         });
-        core.poll.add(&handle.waker, WAKER)?;
         let mut endpoints = Vec::with_capacity(listeners.len());
         for (token, socket) in (LISTENERS..).zip(listeners) {
             core.poll.add(&socket, token)?;
@@ -161,7 +161,7 @@ impl UdpShard {
         } else {
             clients.timeout()
         };
-        clients.io.core.poll.wait(timeout, &mut self.events)?;
+        clients.io.core.wait(timeout, &mut self.events)?;
         let now = clients.io.core.clock.now();
         if clients.batch_is_unfinished() {
             clients.handle_batch(now);
@@ -169,11 +169,12 @@ impl UdpShard {
         }
         for event in self.events.iter() {
             match event.token {
-                WAKER => self.handle.waker.drain(),
+                DOORBELL => clients.io.core.answer_doorbell(),
                 token if token >= LISTENERS => clients.receive(token - LISTENERS, now)?,
                 token => clients.receive_from_peer(token, now),
             }
         }
+        clients.receive_from_shards(now);
         clients.io.flush();
         clients.end_expired(now);
         Ok(())
@@ -276,6 +277,25 @@ impl Clients {
         }
     }
 
+    /// What other shards have handed over.
+    fn receive_from_shards(&mut self, now: Now) {
+        for _ in 0..HANDOVERS_PER_TURN {
+            let io = &mut self.io;
+            if io.next_slot >= io.core.arena.slots() {
+                io.flush();
+            }
+            let slot = io.next_slot;
+            let Some(arrival) = io.core.receive_from_shard(now, slot) else {
+                return;
+            };
+            if let Some(from) = arrival {
+                io.next_slot = slot.saturating_add(1);
+                let (start, len) = (from.bytes.start(), from.bytes.len());
+                self.deliver(now, &from.path, slot, start, len, from.tos);
+            }
+        }
+    }
+
     #[inline]
     fn carry_out(
         &mut self,
@@ -294,6 +314,9 @@ impl Clients {
                 .io
                 .core
                 .send_slot_to_peer(relayed, peer, slot, bytes, tos),
+            Decision::ToShard { to, bytes } => {
+                self.io.core.hand_slot_over(&to, slot, bytes, tos);
+            }
             Decision::ToClient { path, bytes } => {
                 self.deliver(now, &path, slot, bytes.start(), bytes.len(), tos);
             }
@@ -450,22 +473,16 @@ const SLOTS: usize = 192;
 const EVENTS: usize = 128;
 /// Tokens below are relay sockets, by their number.
 const LISTENERS: u64 = 1 << 32;
-const WAKER: u64 = u64::MAX;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::BTreeMap;
     use std::net::UdpSocket;
-    use std::sync::mpsc::sync_channel;
     use std::thread;
 
-    use turnbuckle_net::{ListenerOptions, RelayOptions};
+    use turnbuckle_net::ListenerOptions;
     use turnbuckle_proto::{Class, Message, MessageBuilder, Method, TransactionId};
-    use turnbuckle_relay::{
-        Config, Credentials, Limits, NonceKey, PeerRule, Quota, RelayAddress, RelayedPorts, ShardId,
-    };
 
-    use crate::clock::Clock;
+    use crate::shard::tests::parts;
 
     use super::*;
 
@@ -476,42 +493,22 @@ pub(crate) mod tests {
     }
 
     fn shard() -> (UdpShard, SocketAddr) {
-        shard_with(None)
+        shards_with(1, None).remove(0)
     }
 
-    /// One that listens on loopback, serves everybody and relays to loopback.
-    pub(crate) fn shard_with(
+    /// So many of one server, each on a port of its own.
+    pub(crate) fn shards_with(
+        count: usize,
         dtls: Option<(Arc<DtlsService>, DtlsRules)>,
-    ) -> (UdpShard, SocketAddr) {
-        let loopback: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let listener = UdpListener::bind(&ListenerOptions::new(loopback)).unwrap();
-        let address = listener.local_address();
-        let credentials = Credentials {
-            secrets: Vec::new(),
-            separator: ':',
-            users: BTreeMap::new(),
-            anonymous: true,
-        };
-        let relay_address = RelayAddress {
-            local: loopback.ip(),
-            advertised: loopback.ip(),
-        };
-        let mut config = Config::new("test", credentials, NonceKey::new([1; 32]));
-        config.policy.allowed.push(PeerRule {
-            first: [127, 0, 0, 0].into(),
-            last: [127, 255, 255, 255].into(),
-            text: "loopback".into(),
+    ) -> Vec<(UdpShard, SocketAddr)> {
+        let loopback = ListenerOptions::new(([127, 0, 0, 1], 0).into());
+        let shards = parts(count).into_iter().map(|parts| {
+            let listener = UdpListener::bind(&loopback).unwrap();
+            let address = listener.local_address();
+            let shard = UdpShard::new(parts, vec![listener], dtls.clone()).unwrap();
+            (shard, address)
         });
-        let parts = Parts {
-            id: ShardId(0),
-            config: Arc::new(config),
-            quota: Quota::new(Limits::default()),
-            ports: Arc::new(RelayedPorts::new(&[relay_address], 49_152..=65_535)),
-            relay_options: RelayOptions::default(),
-            clock: Clock::start(),
-            events: sync_channel(64).0,
-        };
-        (UdpShard::new(parts, vec![listener], dtls).unwrap(), address)
+        shards.collect()
     }
 
     impl UdpShard {

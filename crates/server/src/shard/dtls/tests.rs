@@ -20,7 +20,7 @@ use turnbuckle_testkit::HeapUse;
 use super::*;
 use crate::shard::DtlsReport;
 use crate::shard::udp::UdpShard;
-use crate::shard::udp::tests::shard_with;
+use crate::shard::udp::tests::shards_with;
 use crate::tls::{TlsOptions, TlsService};
 use client::Client;
 
@@ -36,9 +36,17 @@ impl Bench {
     }
 
     fn with(rules: DtlsRules) -> Self {
+        Self::several(1, rules).remove(0)
+    }
+
+    /// Shards of one server.
+    fn several(count: usize, rules: DtlsRules) -> Vec<Self> {
         let service = DtlsService::new(&tls(&rcgen::PKCS_ECDSA_P256_SHA256)).unwrap();
-        let (shard, address) = shard_with(Some((Arc::new(service), rules)));
-        Self { shard, address }
+        let shards = shards_with(count, Some((Arc::new(service), rules)));
+        let shards = shards.into_iter();
+        shards
+            .map(|(shard, address)| Self { shard, address })
+            .collect()
     }
 
     fn halves(&mut self) -> (&mut Io, &mut Dtls) {

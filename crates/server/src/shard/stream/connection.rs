@@ -213,7 +213,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
-        shared.rearm(&state);
+        shared.rearm(&mut state);
         self.keep_time(&mut state, context)
     }
 

@@ -12,7 +12,7 @@ use turnbuckle_relay::{ClientPath, Decision, Event, FiveTuple, Instant, Now, Pac
 use super::output::Output;
 use super::pending::{Pending, Place, Source};
 use super::{Rules, is_stream};
-use crate::shard::{Core, Report};
+use crate::shard::{Core, DOORBELL, HANDOVERS_PER_TURN, Report};
 use crate::sockets::Opener;
 use crate::throttle::Throttle;
 
@@ -158,6 +158,11 @@ impl State {
                 self.core.send_to_peer(relayed, peer, bytes, 0);
                 true
             }
+            Decision::ToShard { to, bytes } => {
+                let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
+                self.core.hand_over(&to, bytes, 0);
+                true
+            }
             Decision::ToClient { path, bytes } => {
                 let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
                 if !deliver(&mut self.connections, &path, bytes) {
@@ -183,7 +188,9 @@ impl State {
         self.core.poll.wait(Some(Duration::ZERO), events)?;
         let now = self.core.clock.now();
         for event in events.iter() {
-            if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
+            if event.token == DOORBELL {
+                self.core.answer_doorbell();
+            } else if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
                 let slot = self.core.arena.slot(0);
                 let bytes = slot.get(from.bytes.range()).unwrap_or_default();
                 if !deliver(&mut self.connections, &from.path, bytes) {
@@ -192,6 +199,35 @@ impl State {
             }
         }
         Ok(events.len())
+    }
+
+    /// Takes what other shards have handed over.
+    pub(super) fn relay_from_shards(&mut self) {
+        self.core.wake_up();
+        let now = self.core.clock.now();
+        for _ in 0..HANDOVERS_PER_TURN {
+            let Some(arrival) = self.core.receive_from_shard(now, 0) else {
+                return;
+            };
+            if let Some(from) = arrival {
+                let slot = self.core.arena.slot(0);
+                let bytes = slot.get(from.bytes.range()).unwrap_or_default();
+                if !deliver(&mut self.connections, &from.path, bytes) {
+                    self.core.report.slow_reader += 1;
+                }
+            }
+        }
+    }
+
+    /// To be called before waiting for relay sockets and other shards; then comes
+    /// [`relay_from_shards`](Self::relay_from_shards).
+    pub(super) fn fall_asleep(&mut self) -> bool {
+        self.core.fall_asleep()
+    }
+
+    /// Wakes the shards that something was handed to.
+    pub(super) fn tell_shards(&mut self) {
+        self.core.tell_shards();
     }
 
     pub(super) fn end_expired(&mut self) {

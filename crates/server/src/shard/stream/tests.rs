@@ -1,21 +1,15 @@
 //! A shard and a client on one thread, so that what either does to the heap is counted.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::mpsc::sync_channel;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
-use turnbuckle_net::RelayOptions;
 use turnbuckle_proto::channel_data;
 use turnbuckle_proto::{Class, Message, MessageBuilder, Method, TransactionId};
-use turnbuckle_relay::{
-    Config, Credentials, Limits, NonceKey, PeerRule, Quota, RelayAddress, RelayedPorts, ShardId,
-};
 use turnbuckle_testkit::{CountingAllocator, HeapUse};
 
 use super::*;
-use crate::clock::Clock;
+use crate::shard::tests::parts;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -132,34 +126,9 @@ async fn ask<'a>(
 
 /// A shard that relays to loopback for anybody.
 fn shard() -> (StreamShard, SocketAddr) {
-    let loopback = Ipv4Addr::LOCALHOST.into();
-    let socket = TcpListener::bind((loopback, 0)).unwrap();
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = socket.local_addr().unwrap();
-    let credentials = Credentials {
-        secrets: Vec::new(),
-        separator: ':',
-        users: BTreeMap::new(),
-        anonymous: true,
-    };
-    let mut config = Config::new("test", credentials, NonceKey::new([1; 32]));
-    config.policy.allowed.push(PeerRule {
-        first: loopback,
-        last: loopback,
-        text: "loopback".into(),
-    });
-    let relay_address = RelayAddress {
-        local: loopback,
-        advertised: loopback,
-    };
-    let parts = Parts {
-        id: ShardId(0),
-        config: Arc::new(config),
-        quota: Quota::new(Limits::default()),
-        ports: Arc::new(RelayedPorts::new(&[relay_address], 49_152..=65_535)),
-        relay_options: RelayOptions::default(),
-        clock: Clock::start(),
-        events: sync_channel(64).0,
-    };
+    let parts = parts(1).remove(0);
     let listener = StreamListener {
         socket,
         proxied: false,

@@ -117,6 +117,44 @@ fn relayed_addresses_reach_each_other() {
 }
 
 #[test]
+fn relayed_addresses_of_two_shards_reach_each_other() {
+    let mut shards = Bench::several(2, DtlsRules::default());
+    let mut bobs = shards.pop().unwrap();
+    let mut alices = shards.pop().unwrap();
+    let mut alice = alices.connected(Version::Dtls12);
+    let mut bob = bobs.connected(Version::Dtls13);
+    let (_socket, other) = peer();
+    let of_bob = call(&mut bobs, &mut bob, other);
+    let of_alice = call(&mut alices, &mut alice, of_bob);
+    bob.say(&bind_channel(0x4001, of_alice));
+    bobs.exchange(&mut bob);
+    bob.expect_success();
+    alice.say(&on_channel(0x4000, b"to bob"));
+    alices.exchange(&mut alice);
+    bobs.shard.turn_once();
+    bob.receive_all();
+    bob.datagrams();
+    assert_eq!(
+        bob.received.pop_front().unwrap(),
+        on_channel(0x4001, b"to bob")
+    );
+    bob.say(&on_channel(0x4001, b"to alice"));
+    bobs.exchange(&mut bob);
+    alices.shard.turn_once();
+    alice.receive_all();
+    alice.datagrams();
+    assert_eq!(
+        alice.received.pop_front().unwrap(),
+        on_channel(0x4000, b"to alice")
+    );
+    for bench in [&mut alices, &mut bobs] {
+        let core = &bench.halves().0.core;
+        assert_eq!(core.relay.stats().packets_hairpin, 1);
+        assert_eq!(core.report.to_peers.sent, 0);
+    }
+}
+
+#[test]
 fn goodbye_ends_the_allocation() {
     for version in [Version::Dtls12, Version::Dtls13] {
         let mut bench = Bench::new();
