@@ -4,10 +4,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{AttributeProblem, MAGIC_COOKIE, TransactionId};
 
 /// Family of an address, with the numbers of RFC 8489 §14.1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AddressFamily {
     /// IPv4, 0x01.
     V4,

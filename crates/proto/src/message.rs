@@ -265,15 +265,14 @@ impl<'a> Message<'a> {
     pub fn peer_addresses(
         &self,
     ) -> impl Iterator<Item = Result<SocketAddr, AttributeError>> + use<'a> {
-        let mask = Mask::xor(self.transaction_id());
-        self.attributes()
-            .filter(|raw| raw.attribute == AttributeType::XOR_PEER_ADDRESS)
-            .map(move |raw| {
-                address::decode(raw.value, mask).map_err(|problem| AttributeError {
-                    attribute: raw.attribute,
-                    problem,
-                })
-            })
+        self.xor_addresses(AttributeType::XOR_PEER_ADDRESS)
+    }
+
+    /// Every XOR-RELAYED-ADDRESS: the answer to a dual allocation has two (RFC 8656 §7.3).
+    pub fn relayed_addresses(
+        &self,
+    ) -> impl Iterator<Item = Result<SocketAddr, AttributeError>> + use<'a> {
+        self.xor_addresses(AttributeType::XOR_RELAYED_ADDRESS)
     }
 
     /// DATA (RFC 8656 §18.4).
@@ -474,6 +473,20 @@ impl<'a> Message<'a> {
         self.with(attribute, |value| {
             address::decode(value, Mask::xor(self.transaction_id()))
         })
+    }
+
+    #[inline]
+    fn xor_addresses(
+        &self,
+        attribute: AttributeType,
+    ) -> impl Iterator<Item = Result<SocketAddr, AttributeError>> + use<'a> {
+        let mask = Mask::xor(self.transaction_id());
+        self.attributes()
+            .filter(move |raw| raw.attribute == attribute)
+            .map(move |raw| {
+                address::decode(raw.value, mask)
+                    .map_err(|problem| AttributeError { attribute, problem })
+            })
     }
 
     fn clear_address(

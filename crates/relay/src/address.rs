@@ -123,6 +123,27 @@ impl<T> Families<T> {
         }
     }
 
+    /// The value for this family, taken out.
+    pub(crate) const fn take(&mut self, family: AddressFamily) -> Option<T> {
+        match family {
+            AddressFamily::V4 => self.v4.take(),
+            AddressFamily::V6 => self.v6.take(),
+        }
+    }
+
+    /// The same families, each with what `change` makes of its value.
+    pub(crate) fn map<U>(&self, change: impl Fn(&T) -> U) -> Families<U> {
+        Families {
+            v4: self.v4.as_ref().map(&change),
+            v6: self.v6.as_ref().map(&change),
+        }
+    }
+
+    /// The values that are there, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.v4.iter_mut().chain(self.v6.iter_mut())
+    }
+
     /// The values that are there, IPv4 first.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.v4.iter().chain(self.v6.iter())

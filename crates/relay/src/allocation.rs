@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use turnbuckle_proto::{IntegrityKey, LongTermKey, TransactionId};
+use turnbuckle_proto::{AddressFamily, IntegrityKey, LongTermKey, TransactionId};
 
 use crate::address::{ClientPath, Families};
 use crate::channel::Channels;
@@ -45,19 +45,37 @@ pub struct Traffic {
     pub bytes_to_client: u64,
 }
 
+/// One relayed transport address of an allocation. The two of a dual allocation are refreshed and deleted together or one by
+/// one (RFC 8656 §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Lease {
+    pub(crate) id: RelayedId,
+    pub(crate) expires: Instant,
+}
+
+/// Why a dual allocation lacks an address of one family: the content of ADDRESS-ERROR-CODE (RFC 8656 §18.12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AddressError {
+    pub(crate) family: AddressFamily,
+    pub(crate) code: u16,
+}
+
 pub(crate) struct Allocation {
     pub(crate) path: ClientPath,
     /// `None` where the server lets anyone relay.
     pub(crate) owner: Option<Owner>,
     /// Holds the allocation's place in the quotas.
     pub(crate) ticket: quota::Ticket,
-    pub(crate) relayed: Families<RelayedId>,
+    pub(crate) relayed: Families<Lease>,
     pub(crate) created: Instant,
+    /// When the last of its relayed transport addresses expires, and the allocation with it.
     pub(crate) expires: Instant,
     /// The Allocate request that made it, so that a retransmission is answered alike (RFC 8656 §7.2).
     pub(crate) transaction: TransactionId,
     /// What that request was granted, in seconds.
     pub(crate) granted_lifetime_seconds: u32,
+    /// What that request was told about a family that it did not get.
+    pub(crate) address_error: Option<AddressError>,
     /// The token of the port that was reserved along with it.
     pub(crate) reservation: Option<ReservationToken>,
     pub(crate) permissions: Permissions,
@@ -71,7 +89,46 @@ impl Allocation {
         [self.permissions.next_expiry(), self.channels.next_expiry()]
             .into_iter()
             .flatten()
+            .chain(self.relayed.iter().map(|lease| lease.expires))
             .fold(self.expires, Instant::min)
+    }
+
+    /// Prolongs, or shortens, the relayed transport address of this family; without one, all of them.
+    pub(crate) fn refresh(&mut self, only: Option<AddressFamily>, expires: Instant) {
+        match only {
+            Some(family) => {
+                let id = self.relayed.of(family).map(|lease| lease.id);
+                self.relayed.set(family, id.map(|id| Lease { id, expires }));
+            }
+            None => self.relayed.iter_mut().for_each(|l| l.expires = expires),
+        }
+        self.settle_expiry();
+    }
+
+    /// Takes out the relayed transport address of this family, with the permissions and channels that need it (RFC 8656 §8.2).
+    pub(crate) fn remove_family(&mut self, family: AddressFamily) -> Option<Lease> {
+        let lease = self.relayed.take(family)?;
+        self.permissions.remove_family(family);
+        self.channels.remove_family(family);
+        self.settle_expiry();
+        Some(lease)
+    }
+
+    /// A family whose address has expired while another has not.
+    pub(crate) fn expired_family(&self, now: Instant) -> Option<AddressFamily> {
+        let has_expired = |family: &AddressFamily| {
+            self.relayed
+                .of(*family)
+                .is_some_and(|lease| lease.expires <= now)
+        };
+        [AddressFamily::V4, AddressFamily::V6]
+            .into_iter()
+            .find(has_expired)
+    }
+
+    fn settle_expiry(&mut self) {
+        let last = self.relayed.iter().map(|lease| lease.expires).max();
+        self.expires = last.unwrap_or(self.expires);
     }
 
     pub(crate) fn username(&self) -> Option<&Arc<str>> {

@@ -1,8 +1,9 @@
 //! Channel bindings: a number that stands for a peer (RFC 8656 §12).
 
 use serde::{Deserialize, Serialize};
+use turnbuckle_proto::AddressFamily;
 
-use crate::address::PeerAddress;
+use crate::address::{PeerAddress, family};
 use crate::time::Instant;
 
 /// One channel of an allocation.
@@ -95,6 +96,13 @@ impl Channels {
         if self.by_number.len() != before {
             self.index_peers();
         }
+    }
+
+    /// Takes out all bound to peers of this family.
+    pub(crate) fn remove_family(&mut self, unwanted: AddressFamily) {
+        self.by_number
+            .retain(|channel| family(channel.peer.0.ip()) != unwanted);
+        self.index_peers();
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

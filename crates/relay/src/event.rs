@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use turnbuckle_proto::Method;
+use turnbuckle_proto::{AddressFamily, Method};
 
 use crate::address::{ClientPath, Families, PeerAddress};
 use crate::allocation::{AllocationId, Traffic};
@@ -25,7 +25,17 @@ pub enum Event {
     },
     AllocationRefreshed {
         id: AllocationId,
+        /// The family whose relayed transport address was refreshed; `None` for all that the allocation has.
+        family: Option<AddressFamily>,
         expires: Instant,
+    },
+    /// One relayed transport address of two is given up, and with it the permissions and channels for peers of its family. The
+    /// allocation goes on with the other.
+    AddressDeleted {
+        id: AllocationId,
+        /// As clients know it.
+        relayed: SocketAddr,
+        why: EndReason,
     },
     /// Its permissions and channels are gone with it.
     AllocationDeleted {

@@ -11,7 +11,7 @@ use turnbuckle_proto::{
 };
 
 use crate::address::{ClientPath, PeerAddress, family};
-use crate::allocation::AllocationId;
+use crate::allocation::{Allocation, AllocationId};
 use crate::packet::{Decision, Handover, Packet, Span};
 use crate::permission::Reach;
 use crate::relay::Relay;
@@ -105,8 +105,9 @@ impl Relay {
             return self.drop(DropReason::NoPermission);
         };
         let reach = permission.reach;
-        let Some(&relayed) = allocation.relayed.of(family(ip)) else {
-            return self.drop(DropReason::PeerFamily);
+        let relayed = match allocation.relayed.of(family(ip)) {
+            Some(lease) if lease.expires > now => lease.id,
+            _ => return self.drop(DropReason::PeerFamily),
         };
         // False for the ordinary peer, without looking at the server's addresses.
         if reach == Reach::RelayedOnly
@@ -178,7 +179,12 @@ impl Relay {
         payload: Span,
         mut packet: Packet<'_>,
     ) -> Decision {
-        let Some(allocation) = self.allocations.get_mut(id).filter(|a| a.expires > now) else {
+        // The datagram arrived at the address of the peer's own family.
+        let lives = |allocation: &&mut Allocation| {
+            let lease = allocation.relayed.of(family(peer.ip()));
+            lease.is_some_and(|lease| lease.expires > now)
+        };
+        let Some(allocation) = self.allocations.get_mut(id).filter(lives) else {
             return self.drop(DropReason::NoAllocation);
         };
         let Some(permission) = allocation.permissions.find(peer.ip(), now) else {

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use turnbuckle_proto::AddressFamily;
 
+use crate::address::family;
 use crate::time::Instant;
 
 /// Leave for all ports of one IP address.
@@ -80,6 +82,11 @@ impl Permissions {
             }
             keep
         });
+    }
+
+    /// Takes out all for addresses of this family.
+    pub(crate) fn remove_family(&mut self, unwanted: AddressFamily) {
+        self.0.retain(|p| family(p.ip) != unwanted);
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

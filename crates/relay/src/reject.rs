@@ -68,20 +68,7 @@ impl Reject {
 
     /// The registered reason phrase of the code.
     pub const fn phrase(&self) -> &'static str {
-        match self.code() {
-            400 => "Bad Request",
-            401 => "Unauthenticated",
-            403 => "Forbidden",
-            420 => "Unknown Attribute",
-            437 => "Allocation Mismatch",
-            438 => "Stale Nonce",
-            440 => "Address Family not Supported",
-            441 => "Wrong Credentials",
-            442 => "Unsupported Transport Protocol",
-            443 => "Peer Address Family Mismatch",
-            486 => "Allocation Quota Reached",
-            _ => "Insufficient Capacity",
-        }
+        phrase(self.code())
     }
 
     /// True where the client needs REALM and NONCE to try (again).
@@ -95,6 +82,24 @@ impl Reject {
             self,
             Self::Unauthorized(Unauthorized::Challenge) | Self::StaleNonce
         )
+    }
+}
+
+/// The registered reason phrase of a code that the server answers with.
+pub(crate) const fn phrase(code: u16) -> &'static str {
+    match code {
+        400 => "Bad Request",
+        401 => "Unauthenticated",
+        403 => "Forbidden",
+        420 => "Unknown Attribute",
+        437 => "Allocation Mismatch",
+        438 => "Stale Nonce",
+        440 => "Address Family not Supported",
+        441 => "Wrong Credentials",
+        442 => "Unsupported Transport Protocol",
+        443 => "Peer Address Family Mismatch",
+        486 => "Allocation Quota Reached",
+        _ => "Insufficient Capacity",
     }
 }
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
 use turnbuckle_proto::{
-    AttributeType, Class, Kind, Message, Method, TransactionId, classify, classify_rfc5766,
+    AddressFamily, AttributeType, Class, Kind, Message, Method, TransactionId, classify,
+    classify_rfc5766,
 };
 
 use crate::address::{ClientPath, FiveTuple};
-use crate::allocation::AllocationId;
 use crate::allocation::table::Table;
+use crate::allocation::{AllocationId, Lease};
 use crate::auth::{self, Client};
 use crate::config::Config;
 use crate::event::{EndReason, Event};
@@ -185,6 +186,7 @@ impl Relay {
             if allocation.expires <= now {
                 self.delete(now, id, EndReason::Expired, sockets);
             } else {
+                self.expire_family(id, now, sockets);
                 self.expire_parts(id, now);
                 self.reschedule(id);
             }
@@ -260,7 +262,9 @@ impl Relay {
             let deadline = self.timers.deadline(id.0);
             assert!(deadline.is_some_and(|d| d <= allocation.next_expiry()));
             timed = timed.saturating_add(1);
-            for &relayed in allocation.relayed.iter() {
+            let last = allocation.relayed.iter().map(|lease| lease.expires).max();
+            assert_eq!(last, Some(allocation.expires));
+            for &Lease { id: relayed, .. } in allocation.relayed.iter() {
                 let entry = self.relayed.get(relayed.0);
                 assert_eq!(entry.and_then(|r| r.allocation), Some(id));
                 let live = entry.and_then(|r| self.ports.find(r.claim.local));
@@ -305,7 +309,7 @@ impl Relay {
         };
         self.timers.cancel(id.0);
         let relayed = self.advertised(&allocation.relayed);
-        for &relayed in allocation.relayed.iter() {
+        for &Lease { id: relayed, .. } in allocation.relayed.iter() {
             self.give_up(relayed, sockets);
         }
         self.events.push_back(Event::AllocationDeleted {
@@ -317,6 +321,38 @@ impl Relay {
             lasted: now.since(allocation.created),
             traffic: allocation.traffic,
         });
+    }
+
+    /// Gives up the relayed transport address of this family; the allocation goes on with the other (RFC 8656 §8.2).
+    pub(crate) fn delete_family(
+        &mut self,
+        id: AllocationId,
+        family: AddressFamily,
+        why: EndReason,
+        sockets: &mut impl RelaySockets,
+    ) {
+        let removed = self
+            .allocations
+            .get_mut(id)
+            .and_then(|allocation| allocation.remove_family(family));
+        let Some(lease) = removed else {
+            return;
+        };
+        let relayed = self.relayed.get(lease.id.0).map(|r| r.claim.advertised);
+        self.give_up(lease.id, sockets);
+        if let Some(relayed) = relayed {
+            self.events
+                .push_back(Event::AddressDeleted { id, relayed, why });
+        }
+    }
+
+    /// Gives up the address that has expired of an allocation that has another.
+    fn expire_family(&mut self, id: AllocationId, now: Instant, sockets: &mut impl RelaySockets) {
+        let expired = self.allocations.get(id).and_then(|a| a.expired_family(now));
+        if let Some(family) = expired {
+            self.delete_family(id, family, EndReason::Expired, sockets);
+            self.reschedule(id);
+        }
     }
 
     /// Closes a relayed transport address and frees its port.
@@ -430,6 +466,7 @@ impl Relay {
         let id = self.allocations.find(&request.path.five_tuple)?;
         let now = request.now.instant;
         if self.allocations.get(id)?.expires > now {
+            self.expire_family(id, now, sockets);
             return Some(id);
         }
         self.delete(now, id, EndReason::Expired, sockets);

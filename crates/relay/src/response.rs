@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use turnbuckle_proto::{AttributeType, Class, EncodeError, IntegrityKey, Message, MessageBuilder};
 
 use crate::address::Families;
+use crate::allocation::AddressError;
 use crate::auth::nonce::Nonce;
 use crate::config::Config;
-use crate::reject::Reject;
+use crate::reject::{self, Reject};
 use crate::reservation::ReservationToken;
 
 /// What a request that succeeded is answered with.
@@ -20,6 +21,7 @@ pub(crate) enum Success {
         relayed: Families<SocketAddr>,
         lifetime_seconds: u32,
         mapped: SocketAddr,
+        address_error: Option<AddressError>,
         reservation: Option<ReservationToken>,
     },
     Refreshed {
@@ -45,6 +47,7 @@ pub(crate) fn success(
             ref relayed,
             lifetime_seconds,
             mapped,
+            address_error,
             reservation,
         } => {
             for &address in relayed.iter() {
@@ -52,6 +55,14 @@ pub(crate) fn success(
             }
             answer.lifetime(lifetime_seconds)?;
             answer.xor_address(AttributeType::XOR_MAPPED_ADDRESS, mapped)?;
+            if let Some(AddressError { family, code }) = address_error {
+                let phrase = if config.reason_phrases {
+                    reject::phrase(code)
+                } else {
+                    ""
+                };
+                answer.address_error_code(family, code, phrase)?;
+            }
             if let Some(token) = reservation {
                 answer.reservation_token(token)?;
             }

@@ -11,7 +11,7 @@ use turnbuckle_proto::{LongTermKey, TransactionId};
 
 use crate::address::{ClientPath, Families};
 use crate::allocation::table::Table;
-use crate::allocation::{Allocation, AllocationId, Owner, Traffic};
+use crate::allocation::{AddressError, Allocation, AllocationId, Lease, Owner, Traffic};
 use crate::auth::nonce::NonceKey;
 use crate::channel::Channels;
 use crate::config::Config;
@@ -58,11 +58,12 @@ struct AllocationSnapshot {
     path: ClientPath,
     owner: Option<(Arc<str>, [u8; 16])>,
     quota_user: Arc<str>,
-    relayed: Families<RelayedId>,
+    relayed: Families<Lease>,
     created: Instant,
     expires: Instant,
     transaction: TransactionId,
     granted_lifetime_seconds: u32,
+    address_error: Option<AddressError>,
     reservation: Option<ReservationToken>,
     permissions: Permissions,
     channels: Channels,
@@ -121,7 +122,7 @@ impl Relay {
                 Some(owner) => snapshot
                     .allocations
                     .get(owner.0)
-                    .is_some_and(|a| a.relayed.iter().any(|&named| named == id)),
+                    .is_some_and(|a| a.relayed.iter().any(|lease| lease.id == id)),
                 None => snapshot.reservations.iter().any(|r| r.relayed == id),
             };
             if !named {
@@ -205,6 +206,7 @@ impl AllocationSnapshot {
             expires: allocation.expires,
             transaction: allocation.transaction,
             granted_lifetime_seconds: allocation.granted_lifetime_seconds,
+            address_error: allocation.address_error,
             reservation: allocation.reservation,
             permissions: allocation.permissions.clone(),
             channels: allocation.channels.clone(),
@@ -225,6 +227,7 @@ impl AllocationSnapshot {
             expires: self.expires,
             transaction: self.transaction,
             granted_lifetime_seconds: self.granted_lifetime_seconds,
+            address_error: self.address_error,
             reservation: self.reservation,
             permissions: self.permissions.clone(),
             channels: self.channels.clone(),

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use turnbuckle_proto::{AttributeType, Class, IntegrityKey, Message};
+use turnbuckle_proto::{AddressFamily, AttributeType, Class, IntegrityKey, Message};
 
 /// A success or error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +47,23 @@ impl Answer {
     pub fn relayed(&self) -> Option<SocketAddr> {
         let message = self.message();
         message.xor_relayed_address().expect("a readable address")
+    }
+
+    /// Each XOR-RELAYED-ADDRESS, in their order.
+    pub fn all_relayed(&self) -> Vec<SocketAddr> {
+        let message = self.message();
+        message
+            .relayed_addresses()
+            .collect::<Result<_, _>>()
+            .expect("readable addresses")
+    }
+
+    /// Family and code of ADDRESS-ERROR-CODE.
+    pub fn address_error(&self) -> Option<(AddressFamily, u16)> {
+        let message = self.message();
+        let error = message.address_error_code();
+        let error = error.expect("a readable ADDRESS-ERROR-CODE")?;
+        Some((error.family, error.code))
     }
 
     /// XOR-MAPPED-ADDRESS.

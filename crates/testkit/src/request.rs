@@ -124,6 +124,15 @@ impl Request {
         )
     }
 
+    /// Appends ADDITIONAL-ADDRESS-FAMILY.
+    #[must_use]
+    pub fn additional_family(self, family: AddressFamily) -> Self {
+        self.attribute(
+            AttributeType::ADDITIONAL_ADDRESS_FAMILY,
+            &[family.number(), 0, 0, 0],
+        )
+    }
+
     /// Appends CHANNEL-NUMBER.
     #[must_use]
     pub fn channel(self, number: u16) -> Self {

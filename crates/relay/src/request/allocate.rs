@@ -8,7 +8,7 @@ use rand_core::Rng;
 use turnbuckle_proto::AddressFamily;
 
 use crate::address::{Families, family};
-use crate::allocation::{Allocation, AllocationId, Traffic};
+use crate::allocation::{AddressError, Allocation, AllocationId, Lease, Traffic};
 use crate::auth::{Client, User};
 use crate::channel::Channels;
 use crate::config::DefaultFamily;
@@ -44,18 +44,35 @@ impl Relay {
         // Steps 5 and 7: a reserved port, or a port of a certain kind.
         let token = request.message.reservation_token()?;
         let even_port = request.message.even_port()?;
-        let names_family = request.message.requested_address_family()?.is_some();
+        let requested_family = request.message.requested_address_family()?;
+        let additional_family = request.message.additional_address_family()?;
+        let names_family = requested_family.is_some() || additional_family.is_some();
         if token.is_some() && (even_port.is_some() || names_family) {
             return Err(Reject::BadRequest(
-                "RESERVATION-TOKEN goes with neither EVEN-PORT nor REQUESTED-ADDRESS-FAMILY",
+                "RESERVATION-TOKEN goes with neither EVEN-PORT nor a wanted family",
             ));
         }
-        // Step 6: the family, where the server relays in it.
-        let wanted = self.wanted_family(request)?;
-        if !self.ports.serves(wanted) {
+        // Step 6.
+        if requested_family.is_some() && additional_family.is_some() {
+            return Err(Reject::BadRequest(
+                "REQUESTED-ADDRESS-FAMILY and ADDITIONAL-ADDRESS-FAMILY exclude each other",
+            ));
+        }
+        // Step 7: the family, where the server relays in it. The other family alone can make up for it in step 9.
+        let wanted = self.wanted_family(request, requested_family)?;
+        if additional_family.is_none() && !self.ports.serves(wanted) {
             return Err(Reject::AddressFamilyNotSupported);
         }
-        // Step 9.
+        // Step 8.
+        if even_port == Some(true) && additional_family.is_some() {
+            return Err(Reject::BadRequest(
+                "a port is not reserved along with ADDITIONAL-ADDRESS-FAMILY",
+            ));
+        }
+        // Step 9. RFC 8656 §18.11: the additional family is always IPv6.
+        if additional_family.is_some_and(|family| family != Ok(AddressFamily::V6)) {
+            return Err(Reject::BadRequest("ADDITIONAL-ADDRESS-FAMILY is not IPv6"));
+        }
         let lifetime = self.granted(request.message.lifetime()?);
         let (owner, stable_name) = match client {
             Client::User(User { owner, stable_name }) => {
@@ -72,16 +89,27 @@ impl Relay {
             .next_id()
             .ok_or(Reject::InsufficientCapacity)?;
         let now = request.now.instant;
-        let (relayed, next) = match token {
-            Some(token) => (self.redeem(token, &stable_name, id, now)?, None),
+        let opened = match token {
+            Some(token) => Opened::one(self.redeem(token, &stable_name, id, now)?),
+            None if additional_family.is_some() => {
+                self.open_both(id, even_port, request, sockets)?
+            }
             None => self.open_relayed(id, wanted, even_port, request, sockets)?,
         };
-        let reservation = next.map(|next| self.reserve(next, &stable_name, now));
+        let reservation = opened
+            .next
+            .map(|next| self.reserve(next, &stable_name, now));
         let expires = request.now.instant.after(lifetime);
         let lifetime_seconds = seconds(lifetime);
         let mut families = Families::NONE;
-        let local = self.relayed.get(relayed.0).map(|r| r.claim.local.ip());
-        families.set(local.map_or(wanted, family), Some(relayed));
+        for relayed in opened.relayed.into_iter().flatten() {
+            let local = self.relayed.get(relayed.0).map(|r| r.claim.local.ip());
+            let lease = Lease {
+                id: relayed,
+                expires,
+            };
+            families.set(local.map_or(wanted, family), Some(lease));
+        }
         self.allocations.insert(Allocation {
             path: *request.path,
             owner,
@@ -91,6 +119,7 @@ impl Relay {
             expires,
             transaction: request.message.transaction_id(),
             granted_lifetime_seconds: lifetime_seconds,
+            address_error: opened.error,
             reservation,
             permissions: Permissions::default(),
             channels: Channels::default(),
@@ -111,6 +140,7 @@ impl Relay {
             relayed: advertised,
             lifetime_seconds,
             mapped: request.path.five_tuple.client.0,
+            address_error: opened.error,
             reservation,
         })
     }
@@ -124,11 +154,11 @@ impl Relay {
     }
 
     /// The addresses as clients know them.
-    pub(crate) fn advertised(&self, relayed: &Families<RelayedId>) -> Families<SocketAddr> {
-        let address = |id: Option<RelayedId>| self.relayed.get(id?.0).map(|r| r.claim.advertised);
+    pub(crate) fn advertised(&self, relayed: &Families<Lease>) -> Families<SocketAddr> {
+        let address = relayed.map(|lease| self.relayed.get(lease.id.0));
         Families {
-            v4: address(relayed.v4),
-            v6: address(relayed.v6),
+            v4: address.v4.flatten().map(|r| r.claim.advertised),
+            v6: address.v6.flatten().map(|r| r.claim.advertised),
         }
     }
 
@@ -146,12 +176,17 @@ impl Relay {
             relayed: self.advertised(&allocation.relayed),
             lifetime_seconds: allocation.granted_lifetime_seconds,
             mapped: request.path.five_tuple.client.0,
+            address_error: allocation.address_error,
             reservation: allocation.reservation,
         })
     }
 
-    fn wanted_family(&self, request: &Request<'_>) -> Result<AddressFamily, Reject> {
-        match request.message.requested_address_family()? {
+    fn wanted_family(
+        &self,
+        request: &Request<'_>,
+        requested: Option<Result<AddressFamily, u8>>,
+    ) -> Result<AddressFamily, Reject> {
+        match requested {
             Some(Ok(family)) => Ok(family),
             Some(Err(_)) => Err(Reject::AddressFamilyNotSupported),
             None => Ok(match self.config.default_family {
@@ -194,6 +229,41 @@ impl Relay {
         token
     }
 
+    /// Opens a port of each family. One that cannot be had is told in ADDRESS-ERROR-CODE (RFC 8656 §7.2, step 9).
+    fn open_both(
+        &mut self,
+        allocation: AllocationId,
+        even_port: Option<bool>,
+        request: &Request<'_>,
+        sockets: &mut impl RelaySockets,
+    ) -> Result<Opened, Reject> {
+        let mut open = |family| {
+            if !self.ports.serves(family) {
+                return Err(Reject::AddressFamilyNotSupported);
+            }
+            self.open_relayed(allocation, family, even_port, request, sockets)
+        };
+        let missing = |family, reject: &Reject| AddressError {
+            family,
+            code: reject.code(),
+        };
+        match (open(AddressFamily::V4), open(AddressFamily::V6)) {
+            (Ok(v4), Ok(v6)) => Ok(Opened {
+                relayed: [v4.relayed, v6.relayed].map(|[first, _]| first),
+                ..v4
+            }),
+            (Ok(v4), Err(reject)) => Ok(Opened {
+                error: Some(missing(AddressFamily::V6, &reject)),
+                ..v4
+            }),
+            (Err(reject), Ok(v6)) => Ok(Opened {
+                error: Some(missing(AddressFamily::V4, &reject)),
+                ..v6
+            }),
+            (Err(_), Err(_)) => Err(Reject::InsufficientCapacity),
+        }
+    }
+
     /// Opens a port for the allocation and, if EVEN-PORT asks for it, its next higher neighbour to be reserved.
     fn open_relayed(
         &mut self,
@@ -202,7 +272,7 @@ impl Relay {
         even_port: Option<bool>,
         request: &Request<'_>,
         sockets: &mut impl RelaySockets,
-    ) -> Result<(RelayedId, Option<RelayedId>), Reject> {
+    ) -> Result<Opened, Reject> {
         let preferred = request.path.five_tuple.server.0.ip();
         let parity = if even_port.is_some() {
             Parity::Even
@@ -216,7 +286,7 @@ impl Relay {
                 .ok_or(Reject::InsufficientCapacity)?;
             if even_port != Some(true) {
                 match self.open(claim, Some(allocation), sockets) {
-                    Ok(id) => return Ok((id, None)),
+                    Ok(id) => return Ok(Opened::one(id)),
                     Err(OpenError::PortInUse) => continue,
                     Err(OpenError::Unavailable) => break,
                 }
@@ -236,7 +306,12 @@ impl Relay {
                 }
             };
             match self.open(next, None, sockets) {
-                Ok(next) => return Ok((first, Some(next))),
+                Ok(next) => {
+                    return Ok(Opened {
+                        next: Some(next),
+                        ..Opened::one(first)
+                    });
+                }
                 Err(error) => {
                     self.give_up(first, sockets);
                     if error == OpenError::Unavailable {
@@ -269,6 +344,25 @@ impl Relay {
             Err(_) => self.ports.release(&claim),
         }
         opened
+    }
+}
+
+/// What an Allocate request has got.
+struct Opened {
+    relayed: [Option<RelayedId>; 2],
+    /// The neighbour that is reserved.
+    next: Option<RelayedId>,
+    /// Why there is only one address where two were wanted.
+    error: Option<AddressError>,
+}
+
+impl Opened {
+    const fn one(relayed: RelayedId) -> Self {
+        Self {
+            relayed: [Some(relayed), None],
+            next: None,
+            error: None,
+        }
     }
 }
 

@@ -23,16 +23,32 @@ impl Relay {
         let Some(id) = existing else {
             return self.deleted_already(request, requested);
         };
-        if let Some(family) = request.message.requested_address_family()? {
-            self.check_family(id, family.ok())?;
-        }
+        // A dual allocation is refreshed or deleted as a whole, or in the family that is named (RFC 8656 §8.1).
+        let family = match request.message.requested_address_family()? {
+            Some(family) => match self.check_family(id, family.ok()) {
+                Ok(family) => Some(family),
+                Err(_) if self.is_repeated_deletion(request, requested) => {
+                    return Ok(Success::Refreshed {
+                        lifetime_seconds: 0,
+                    });
+                }
+                Err(reject) => return Err(reject),
+            },
+            None => None,
+        };
         if requested == Some(0) {
             self.remember_deletion(Deleted {
                 five_tuple: request.path.five_tuple,
                 transaction: request.message.transaction_id(),
                 at: request.now.instant,
             });
-            self.delete(request.now.instant, id, EndReason::Deleted, sockets);
+            match family.filter(|&family| self.has_another_family(id, family)) {
+                Some(family) => {
+                    self.delete_family(id, family, EndReason::Deleted, sockets);
+                    self.reschedule(id);
+                }
+                None => self.delete(request.now.instant, id, EndReason::Deleted, sockets),
+            }
             return Ok(Success::Refreshed {
                 lifetime_seconds: 0,
             });
@@ -40,28 +56,38 @@ impl Relay {
         let lifetime = self.granted(requested);
         let expires = request.now.instant.after(lifetime);
         if let Some(allocation) = self.allocations.get_mut(id) {
-            allocation.expires = expires;
+            allocation.refresh(family, expires);
         }
         self.reschedule(id);
-        self.events
-            .push_back(Event::AllocationRefreshed { id, expires });
+        self.events.push_back(Event::AllocationRefreshed {
+            id,
+            family,
+            expires,
+        });
         Ok(Success::Refreshed {
             lifetime_seconds: seconds(lifetime),
         })
     }
 
-    /// A family that the allocation does not have is refused with 443.
-    fn check_family(&self, id: AllocationId, wanted: Option<AddressFamily>) -> Result<(), Reject> {
-        let has = self
-            .allocations
-            .get(id)
-            .zip(wanted)
-            .is_some_and(|(a, wanted)| a.relayed.of(wanted).is_some());
-        if has {
-            Ok(())
-        } else {
-            Err(Reject::FamilyNotAllocated)
-        }
+    /// A family that the allocation does not have is refused with 443 (RFC 8656 §8.2).
+    fn check_family(
+        &self,
+        id: AllocationId,
+        wanted: Option<AddressFamily>,
+    ) -> Result<AddressFamily, Reject> {
+        let allocation = self.allocations.get(id);
+        wanted
+            .filter(|&wanted| allocation.is_some_and(|a| a.relayed.of(wanted).is_some()))
+            .ok_or(Reject::FamilyNotAllocated)
+    }
+
+    fn has_another_family(&self, id: AllocationId, family: AddressFamily) -> bool {
+        let other = match family {
+            AddressFamily::V4 => AddressFamily::V6,
+            AddressFamily::V6 => AddressFamily::V4,
+        };
+        let allocation = self.allocations.get(id);
+        allocation.is_some_and(|a| a.relayed.of(other).is_some())
     }
 
     /// The retransmission of a deletion is answered as the first was; anything else has no allocation to refresh.
@@ -70,18 +96,21 @@ impl Relay {
         request: &Request<'_>,
         requested: Option<u32>,
     ) -> Result<Success, Reject> {
-        let again = requested == Some(0)
-            && self.recently_deleted.iter().any(|deleted| {
-                !deleted.is_forgotten(request.now.instant)
-                    && deleted.five_tuple == request.path.five_tuple
-                    && deleted.transaction == request.message.transaction_id()
-            });
-        if again {
+        if self.is_repeated_deletion(request, requested) {
             Ok(Success::Refreshed {
                 lifetime_seconds: 0,
             })
         } else {
             Err(Reject::NoAllocation)
         }
+    }
+
+    fn is_repeated_deletion(&self, request: &Request<'_>, requested: Option<u32>) -> bool {
+        requested == Some(0)
+            && self.recently_deleted.iter().any(|deleted| {
+                !deleted.is_forgotten(request.now.instant)
+                    && deleted.five_tuple == request.path.five_tuple
+                    && deleted.transaction == request.message.transaction_id()
+            })
     }
 }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use turnbuckle_proto::{
-    AttributeType, ChannelData, Class, IntegrityKey, LongTermKey, Message, Method, rest,
+    AddressFamily, AttributeType, ChannelData, Class, IntegrityKey, LongTermKey, Message, Method,
+    rest,
 };
 use turnbuckle_relay::{FiveTuple, Instant, RelayAddress};
 use turnbuckle_testkit::{Answer, Input, Outcome, REALM, Received, SECRET, Step};
@@ -25,13 +26,16 @@ pub(crate) struct Model {
     /// Timers are late, so what has ended may still be known to the server's own addresses.
     pub(crate) timers_are_late: bool,
     allocations: BTreeMap<FiveTuple, Allocation>,
+    /// Deletions that may be repeated.
+    deletions: Vec<((FiveTuple, [u8; 12]), Instant)>,
 }
+
+type Family = bool;
 
 struct Allocation {
     username: String,
-    /// As advertised.
-    relayed: SocketAddr,
-    expires: Instant,
+    /// As advertised, each with its end: one of each family at most.
+    relayed: BTreeMap<Family, (SocketAddr, Instant)>,
     permissions: BTreeMap<IpAddr, Instant>,
     channels: BTreeMap<u16, (SocketAddr, Instant)>,
 }
@@ -69,6 +73,7 @@ impl Model {
             denied: Vec::new(),
             timers_are_late: false,
             allocations: BTreeMap::new(),
+            deletions: Vec::new(),
         }
     }
 
@@ -122,11 +127,11 @@ impl Model {
 
     pub(crate) fn live(&self, now: Instant) -> usize {
         let all = self.allocations.values();
-        all.filter(|a| a.expires > now).count()
+        all.filter(|a| a.lives(now)).count()
     }
 
     fn expect_of_client(&self, now: Instant, five_tuple: &FiveTuple, bytes: &[u8]) -> Expected {
-        let Some(allocation) = self.allocations.get(five_tuple).filter(|a| a.expires > now) else {
+        let Some(allocation) = self.allocations.get(five_tuple).filter(|a| a.lives(now)) else {
             return Expected::Nothing;
         };
         let (peer, data) = if let Ok(message) = Message::decode(bytes) {
@@ -149,12 +154,15 @@ impl Model {
         } else {
             return Expected::Nothing;
         };
+        let Some(relayed) = allocation.relayed(peer, now) else {
+            return Expected::Nothing;
+        };
         if !allocation.permits(peer.ip(), now) {
             return Expected::Nothing;
         }
         if !self.is_own(peer.ip()) {
             return Expected::ToPeer {
-                from: self.as_local(allocation.relayed),
+                from: self.as_local(relayed),
                 to: peer,
                 bytes: data.to_vec(),
             };
@@ -163,12 +171,12 @@ impl Model {
             return Expected::Nothing;
         };
         if self.shard(other) == self.shard(five_tuple) {
-            return self.to_client(now, other, allocation.relayed, data);
+            return self.to_client(now, other, relayed, data);
         }
         Expected::ToShard {
             shard: self.shard(other),
             local: self.as_local(peer),
-            source: allocation.relayed,
+            source: relayed,
             bytes: data.to_vec(),
         }
     }
@@ -243,24 +251,52 @@ impl Model {
             return;
         }
         let allocation = self.allocations.get_mut(five_tuple);
-        let allocation = allocation.filter(|a| a.expires > now);
+        let allocation = allocation.filter(|a| a.lives(now));
+        let family = request.requested_address_family().unwrap();
+        let family = family.map(|family| family.unwrap() == AddressFamily::V4);
         if request.method() == Method::REFRESH && answer.lifetime() == Some(0) {
-            // Without an allocation it is the retransmission of a deletion.
+            let id = (*five_tuple, request.transaction_id().0);
+            // Without the allocation or the family it is the retransmission of a deletion.
+            let again = self.deletions.iter().any(|(known, _)| *known == id);
             if let Some(allocation) = allocation {
                 assert_eq!(allocation.username, username);
-                self.allocations.remove(five_tuple);
+                match family {
+                    Some(family) if allocation.has_live(family, now) => {
+                        allocation.relayed.remove(&family);
+                        allocation.drop_family(family);
+                    }
+                    Some(_) => assert!(again, "no such family"),
+                    None => allocation.relayed.clear(),
+                }
+                if !allocation.lives(now) {
+                    self.allocations.remove(five_tuple);
+                }
+            } else {
+                assert!(again, "success without an allocation");
             }
+            self.deletions.push((id, now));
             return;
         }
         let allocation = allocation.expect("success without an allocation");
         assert_eq!(allocation.username, username);
         match request.method() {
-            Method::REFRESH => allocation.expires = now.after(lifetime(answer)),
+            Method::REFRESH => {
+                allocation.end_families(now);
+                for (&held, (_, end)) in &mut allocation.relayed {
+                    if family.is_none_or(|family| family == held) {
+                        *end = now.after(lifetime(answer));
+                    }
+                }
+                let named = family.is_none_or(|f| allocation.relayed.contains_key(&f));
+                assert!(named, "no such family");
+            }
             Method::CREATE_PERMISSION => {
                 assert!(!peers.is_empty());
+                allocation.end_families(now);
                 allocation.permit(&peers, now);
             }
             Method::CHANNEL_BIND => {
+                allocation.end_families(now);
                 let number = request.channel_number().unwrap().unwrap();
                 assert!((0x4000..=0x4FFF).contains(&number));
                 for (&bound, &(peer, expires)) in &allocation.channels {
@@ -294,18 +330,29 @@ impl Model {
         lifetime: Duration,
     ) {
         let now = step.now.instant;
-        let relayed = answer.relayed().expect("XOR-RELAYED-ADDRESS");
+        let relayed = answer.all_relayed();
+        assert!(matches!(relayed.len(), 1 | 2), "XOR-RELAYED-ADDRESS");
+        let all: BTreeMap<_, _> = relayed
+            .iter()
+            .map(|&address| (address.is_ipv4(), (address, now.after(lifetime))))
+            .collect();
+        assert_eq!(all.len(), relayed.len(), "two of one family");
         assert_eq!(answer.mapped(), Some(five_tuple.client.0));
         let existing = self.allocations.get(five_tuple);
-        if let Some(existing) = existing.filter(|a| a.expires > now) {
-            assert_eq!(existing.relayed, relayed, "a second allocation");
+        if let Some(existing) = existing.filter(|a| a.lives(now)) {
+            for address in relayed {
+                let known = existing.relayed(address, now);
+                assert_eq!(known, Some(address), "a second allocation");
+            }
             return;
         }
-        assert!(
-            self.addresses.iter().any(|a| a.advertised == relayed.ip()),
-            "{relayed} is not the server's"
-        );
-        assert!(self.owner(relayed, now).is_none(), "{relayed} is taken");
+        for relayed in relayed {
+            assert!(
+                self.addresses.iter().any(|a| a.advertised == relayed.ip()),
+                "{relayed} is not the server's"
+            );
+            assert!(self.owner(relayed, now).is_none(), "{relayed} is taken");
+        }
         if let Some(name) = rest::parse(&username, ':') {
             assert!(name.expiry > step.now.unix, "{username} has expired");
         }
@@ -314,13 +361,12 @@ impl Model {
             *five_tuple,
             Allocation {
                 username,
-                relayed,
-                expires: now.after(lifetime),
+                relayed: all,
                 permissions: BTreeMap::new(),
                 channels: BTreeMap::new(),
             },
         );
-        let live = self.allocations.values().filter(|a| a.expires > now);
+        let live = self.allocations.values().filter(|a| a.lives(now));
         let of_user = live.filter(|a| self::stable(&a.username) == stable).count();
         assert!(of_user <= self.per_user, "{stable} holds {of_user}");
         assert!(self.live(now) <= self.total);
@@ -358,7 +404,7 @@ impl Model {
 
     fn owner(&self, relayed: SocketAddr, now: Instant) -> Option<(&FiveTuple, &Allocation)> {
         let mut all = self.allocations.iter();
-        all.find(|(_, a)| a.relayed == relayed && a.expires > now)
+        all.find(|(_, a)| a.relayed(relayed, now) == Some(relayed))
     }
 
     fn is_own(&self, ip: IpAddr) -> bool {
@@ -381,13 +427,47 @@ impl Model {
 }
 
 impl Allocation {
+    fn lives(&self, now: Instant) -> bool {
+        self.relayed.values().any(|&(_, end)| end > now)
+    }
+
+    fn has_live(&self, family: Family, now: Instant) -> bool {
+        self.relayed.get(&family).is_some_and(|&(_, end)| end > now)
+    }
+
+    /// The live relayed transport address of the peer's family.
+    fn relayed(&self, peer: SocketAddr, now: Instant) -> Option<SocketAddr> {
+        let &(relayed, end) = self.relayed.get(&peer.is_ipv4())?;
+        (end > now).then_some(relayed)
+    }
+
+    /// Takes out families that have expired, with all that hangs on them.
+    fn end_families(&mut self, now: Instant) {
+        for family in [true, false] {
+            if self
+                .relayed
+                .get(&family)
+                .is_some_and(|&(_, end)| end <= now)
+            {
+                self.relayed.remove(&family);
+                self.drop_family(family);
+            }
+        }
+    }
+
+    fn drop_family(&mut self, family: Family) {
+        self.permissions.retain(|ip, _| ip.is_ipv4() != family);
+        self.channels
+            .retain(|_, (peer, _)| peer.is_ipv4() != family);
+    }
+
     fn permits(&self, ip: IpAddr, now: Instant) -> bool {
         self.permissions.get(&ip).is_some_and(|&e| e > now)
     }
 
     fn permit(&mut self, peers: &[SocketAddr], now: Instant) {
         for peer in peers {
-            assert_eq!(peer.is_ipv4(), self.relayed.is_ipv4(), "another family");
+            assert!(self.relayed(*peer, now).is_some(), "another family");
             self.permissions.insert(peer.ip(), now.after(PERMISSION));
         }
     }

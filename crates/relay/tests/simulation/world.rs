@@ -128,7 +128,14 @@ impl World {
         let participant = &mut self.clients[at];
         let has_allocation = participant.client.relayed.is_some();
         let request = match random.below(100) {
-            0..10 => Request::refresh(*random.pick(&[0, 600, 1000, 3000])),
+            0..10 => {
+                let request = Request::refresh(*random.pick(&[0, 600, 1000, 3000]));
+                match random.below(4) {
+                    0 => request.family(AddressFamily::V4),
+                    1 => request.family(AddressFamily::V6),
+                    _ => request,
+                }
+            }
             10..40 if has_allocation => Request::create_permission(&[target]),
             40..45 => Request::create_permission(&[target, other]),
             45..80 if has_allocation => {
@@ -139,8 +146,9 @@ impl World {
             _ => {
                 let request = Request::allocate().lifetime(*random.pick(&[0, 600, 900, 5000]));
                 match random.below(10) {
-                    0..3 => request.family(AddressFamily::V6),
-                    3 => request.attribute(AttributeType(0x7001), &[0]),
+                    0..2 => request.family(AddressFamily::V6),
+                    2..5 => request.additional_family(AddressFamily::V6),
+                    5 => request.attribute(AttributeType(0x7001), &[0]),
                     _ => request,
                 }
             }
@@ -285,7 +293,7 @@ impl World {
                     continue;
                 };
                 participant.client.absorb(&answer);
-                if let Some(relayed) = answer.relayed() {
+                for relayed in answer.all_relayed() {
                     self.relayed.retain(|&known| known != relayed);
                     self.relayed.push(relayed);
                 }
@@ -373,6 +381,7 @@ impl Tally {
         self.count(match event {
             Event::AllocationCreated { .. } => "allocated",
             Event::AllocationRefreshed { .. } => "refreshed",
+            Event::AddressDeleted { .. } => "address deleted",
             Event::AllocationDeleted { why, .. } => why.as_str(),
             Event::PermissionInstalled { .. } => "permission installed",
             Event::PermissionExpired { .. } => "permission expired",
@@ -424,9 +433,10 @@ const PEERS: [&str; 5] = [
     "[2a00:1450::1]:4000",
 ];
 /// What all runs together must have met.
-const EVERYTHING: [&str; 30] = [
+const EVERYTHING: [&str; 31] = [
     "allocated",
     "refreshed",
+    "address deleted",
     "deleted by client",
     "expired",
     "permission installed",

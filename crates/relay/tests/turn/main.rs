@@ -9,6 +9,7 @@ mod channel_bind;
 mod create_permission;
 mod credentials;
 mod data;
+mod dual;
 mod events;
 mod expiry;
 mod hairpin;
