@@ -11,7 +11,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::env;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -20,11 +19,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
-use turnbuckle_proto::LongTermKey;
 use turnbuckle_relay::{
     self as relay, ClientAddress, ClientPath, Config, Credentials, Decision, DefaultFamily,
     FiveTuple, HEADROOM, Limits, NonceKey, Now, OpenError, Packet, Quota, Relay, RelayAddress,
-    RelaySockets, RelayedId, RelayedPorts, ServerAddress, ShardId, TAILROOM, Transport,
+    RelaySockets, RelayedId, RelayedPorts, ServerAddress, ShardId, TAILROOM, Transport, UserKeys,
+    Users,
 };
 
 fn main() -> Result<()> {
@@ -54,11 +53,12 @@ impl Host {
         let mut nonce_key = [0; 32];
         getrandom::fill(&mut seed)?;
         getrandom::fill(&mut nonce_key)?;
-        let key = LongTermKey::derive(user, REALM, password);
+        let mut users = Users::default();
+        users.insert(user, REALM, UserKeys::derive(user, REALM, password));
         let credentials = Credentials {
             secrets: Vec::new(),
             separator: ':',
-            users: BTreeMap::from([(user.to_owned(), key)]),
+            users,
             anonymous: false,
         };
         let mut config = Config::new(REALM, credentials, NonceKey::new(nonce_key));

@@ -232,7 +232,7 @@ fn realm(draft: &mut Draft) {
             &place,
             Severity::Warning,
             "the realm is so long that the shortest requests are not challenged: the answer would be too much larger",
-            "use a realm of at most 60 bytes",
+            "use a realm of at most 48 bytes",
         );
     }
     if draft.settings.realm.is_some() || draft.settings.users.is_empty() || draft.is_given("realm")
@@ -391,4 +391,4 @@ fn log(draft: &mut Draft) {
 }
 
 /// A challenge with a realm up to this long is at most 2.7 times an Allocate request without options, on the wire over IPv4.
-const REALM_ANSWERED_LEN: usize = 60;
+const REALM_ANSWERED_LEN: usize = 48;

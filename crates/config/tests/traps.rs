@@ -35,9 +35,9 @@ fn inline_comments() {
 #[test]
 fn a_realm_too_long_for_short_requests() {
     let realm = |len: usize| format!("realm={}\n", "r".repeat(len));
-    let warns = |source: &str| report(source).contains("realm of at most 60 bytes");
-    assert!(!warns(&realm(60)));
-    assert!(warns(&realm(61)));
+    let warns = |source: &str| report(source).contains("realm of at most 48 bytes");
+    assert!(!warns(&realm(48)));
+    assert!(warns(&realm(49)));
 }
 
 #[test]

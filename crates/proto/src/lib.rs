@@ -61,7 +61,7 @@ pub use classify::{Kind, classify, classify_rfc5766};
 pub use error::{AttributeError, AttributeProblem, DecodeError, EncodeError, IntegrityError};
 pub use indication::IndicationHeader;
 pub use integrity::{IntegrityKey, IntegrityKeySha256};
-pub use long_term_key::LongTermKey;
+pub use long_term_key::{LongTermKey, LongTermKeySha256, userhash};
 pub use message::Message;
 pub use method::{Class, Method, TransactionId};
 pub use stream::{Frame, next_frame, next_frame_rfc5766};

@@ -68,6 +68,46 @@ impl PartialEq for LongTermKey {
 
 impl Eq for LongTermKey {}
 
+/// The key SHA-256(username ":" realm ":" password), 32 bytes, of password algorithm 2 (RFC 8489 §18.5.1.2). Wiped when
+/// dropped; compared in constant time.
+#[derive(Clone)]
+pub struct LongTermKeySha256(Zeroizing<[u8; SHA256_LEN]>);
+
+impl LongTermKeySha256 {
+    /// Derives the key from texts that are taken as they are, like [`LongTermKey::derive`].
+    pub fn derive(username: &str, realm: &str, password: &str) -> Self {
+        let mut sha256 = Sha256::new();
+        for part in [username, ":", realm, ":", password] {
+            sha256.update(part);
+        }
+        Self(Zeroizing::new(sha256.finalize().into()))
+    }
+
+    /// A key that was derived before.
+    pub fn from_bytes(bytes: [u8; SHA256_LEN]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes of the key.
+    pub fn as_bytes(&self) -> &[u8; SHA256_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LongTermKeySha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LongTermKeySha256(..)")
+    }
+}
+
+impl PartialEq for LongTermKeySha256 {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+}
+
+impl Eq for LongTermKeySha256 {}
+
 /// USERHASH of a user: SHA-256(username ":" realm), both as they are (RFC 8489 §14.4).
 pub fn userhash(username: &str, realm: &str) -> [u8; 32] {
     Sha256::new()
@@ -83,6 +123,7 @@ fn hex_digit(digit: u8) -> Option<u8> {
 }
 
 const LEN: usize = 16;
+const SHA256_LEN: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -94,6 +135,13 @@ mod tests {
         let hex = "0x8493fbc53ba582fb4c044c456bdc40eb";
         assert_eq!(LongTermKey::from_hex(hex).as_ref(), Some(&key));
         assert_eq!(LongTermKey::from_hex(&hex.replace("fbc", "FBC")), Some(key));
+    }
+
+    #[test]
+    fn key_of_rfc8489_18_5_1_2() {
+        // The same three texts as in §9.2.2; the hash is that of sha256sum.
+        let key = LongTermKeySha256::derive("user", "realm", "pass");
+        assert_eq!(key.as_bytes()[..4], [0x07, 0xe9, 0x34, 0x11]);
     }
 
     #[test]
@@ -119,6 +167,9 @@ mod tests {
     fn debug_hides_the_key() {
         let key = LongTermKey::from_bytes([0xAB; 16]);
         assert_eq!(format!("{key:?}"), "LongTermKey(..)");
+        let key256 = LongTermKeySha256::from_bytes([0xAB; 32]);
+        assert_eq!(format!("{key256:?}"), "LongTermKeySha256(..)");
+        assert_ne!(key256, LongTermKeySha256::from_bytes([0xAC; 32]));
         assert_ne!(key, LongTermKey::from_bytes([0xAC; 16]));
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use turnbuckle_proto::{AddressFamily, IntegrityKey, LongTermKey, TransactionId};
+use turnbuckle_proto::{AddressFamily, IntegrityKey, TransactionId};
 
 use crate::address::{ClientPath, Families};
+use crate::auth::users::UserKeys;
 use crate::channel::Channels;
 use crate::permission::Permissions;
 use crate::quota;
@@ -31,8 +32,8 @@ impl AllocationId {
 pub(crate) struct Owner {
     /// As the client spelled it; every later request must spell it so (RFC 8656 §5).
     pub(crate) username: Arc<str>,
-    pub(crate) long_term_key: LongTermKey,
-    /// The keyed state of the same key.
+    pub(crate) keys: UserKeys,
+    /// The keyed state of the MD5 key: what nearly all requests are signed with.
     pub(crate) integrity: IntegrityKey,
 }
 

@@ -1,19 +1,24 @@
 //! Who may use the server: the long-term credential mechanism (RFC 8489 §9.2), with static users and with credentials
-//! derived from a shared secret and limited in time.
+//! derived from a shared secret and limited in time; with MESSAGE-INTEGRITY of RFC 5389 or negotiated SHA-256.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
-use turnbuckle_proto::{IntegrityKey, LongTermKey, Message, Method, rest};
+use turnbuckle_proto::{
+    AttributeType, IntegrityKey, IntegrityKeySha256, Message, Method, PasswordAlgorithm, rest,
+};
 
 use crate::address::FiveTuple;
 use crate::allocation::{Allocation, Owner};
+use crate::auth::offer::{Offer, claims_password_algorithms};
+use crate::auth::users::{UserKeys, Users};
 use crate::config::Config;
 use crate::reject::Reject;
 use crate::time::Now;
 
 pub(crate) mod nonce;
+pub(crate) mod offer;
+pub(crate) mod users;
 
 /// All credentials that the server knows.
 #[derive(Clone)]
@@ -22,8 +27,8 @@ pub struct Credentials {
     pub secrets: Vec<SharedSecret>,
     /// What stands between expiry and user in a name made from a secret; `:` unless configured.
     pub separator: char,
-    /// Keys of static users. Looked at before the secrets.
-    pub users: BTreeMap<String, LongTermKey>,
+    /// Static users. Looked at before the secrets.
+    pub users: Users,
     /// Anyone may relay without credentials.
     pub anonymous: bool,
 }
@@ -61,14 +66,21 @@ pub(crate) struct User {
     pub(crate) owner: Owner,
     /// What the quota counts: the name without its time stamp.
     pub(crate) stable_name: Arc<str>,
+    signer: Signer,
+}
+
+/// What signs the answer to a request: the key of its own signature.
+pub(crate) enum Signer {
+    Sha1(IntegrityKey),
+    Sha256(IntegrityKeySha256),
 }
 
 impl Client {
     /// What the answer is signed with.
-    pub(crate) fn integrity(&self) -> Option<&IntegrityKey> {
+    pub(crate) const fn signer(&self) -> Option<&Signer> {
         match self {
             Self::Anonymous => None,
-            Self::User(user) => Some(&user.owner.integrity),
+            Self::User(user) => Some(&user.signer),
         }
     }
 
@@ -103,44 +115,172 @@ pub(crate) fn authenticate(
     if config.credentials.anonymous {
         return Ok(Client::Anonymous);
     }
-    if !message.has_integrity() {
+    if !message.has_integrity() && !message.has_integrity_sha256() {
         return Err(Reject::Unauthorized(Unauthorized::Challenge));
     }
-    let (Some(username), Some(realm), Some(nonce)) =
-        (message.username()?, message.realm()?, message.nonce()?)
+    let offer = config.offer(five_tuple.transport);
+    let identity = Identity::of(message, offer)?;
+    let (Some(identity), Some(realm), Some(nonce)) = (identity, message.realm()?, message.nonce()?)
     else {
         return Err(Reject::BadRequest(
-            "MESSAGE-INTEGRITY without USERNAME, REALM and NONCE",
+            "message integrity without USERNAME or USERHASH, REALM and NONCE",
         ));
     };
     let client_ip = five_tuple.client.0.ip();
-    if !config
-        .nonce_key
-        .is_valid(nonce.as_ref(), client_ip, now.unix, config.lifetimes.nonce)
-    {
+    let is_fresh =
+        config
+            .nonce_key
+            .is_valid(nonce, client_ip, now.unix, config.lifetimes.nonce, offer);
+    let method = SigningMethod::of(message, nonce, offer.filter(|_| is_fresh))?;
+    // Whose nonce is not good need not be where it says: its wrong password is no more news than the lack of one.
+    let refused = |why| {
+        Reject::Unauthorized(if is_fresh {
+            why
+        } else {
+            Unauthorized::Challenge
+        })
+    };
+    if realm != &*config.realm {
+        return Err(refused(Unauthorized::WrongRealm));
+    }
+    let owner = allocation.and_then(|allocation| allocation.owner.as_ref());
+    let username = identity.resolve(config).map_err(refused)?;
+    let known = allocation.zip(owner.filter(|owner| *owner.username == *username));
+    let user = match known {
+        // The credential was good when the allocation was made. It may have expired since: a call is not cut short by that.
+        Some((allocation, owner)) => {
+            let signer = method
+                .verify(owner, message)
+                .ok_or_else(|| refused(Unauthorized::WrongPassword))?;
+            User {
+                owner: owner.clone(),
+                stable_name: Arc::clone(allocation.ticket.user()),
+                signer,
+            }
+        }
+        None => config
+            .credentials
+            .user(&config.realm, username, message, method, now)
+            .map_err(refused)?,
+    };
+    // RFC 8489 §9.2.4 looks at the age of the nonce last, when the request is known to be genuine.
+    if !is_fresh {
         return Err(Reject::StaleNonce);
     }
-    if AsRef::<[u8]>::as_ref(realm) != config.realm.as_bytes() {
-        return Err(Reject::Unauthorized(Unauthorized::WrongRealm));
-    }
-    if let Some((allocation, owner)) = allocation.and_then(|a| Some((a, a.owner.as_ref()?)))
-        && *owner.username == *username
-    {
-        // The credential was good when the allocation was made. It may have expired since: a call is not cut short by that.
-        verify(&owner.integrity, message, Unauthorized::WrongPassword)?;
-        return Ok(Client::User(User {
-            owner: owner.clone(),
-            stable_name: Arc::clone(allocation.ticket.user()),
-        }));
-    }
-    let user = config
-        .credentials
-        .user(&config.realm, username, message, now)?;
     // RFC 8656 §5: all requests but Allocate come from the user who made the allocation.
-    if allocation.is_some() && message.method() != Method::ALLOCATE {
+    if known.is_none() && allocation.is_some() && message.method() != Method::ALLOCATE {
         return Err(Reject::WrongCredentials);
     }
     Ok(Client::User(user))
+}
+
+/// Who the client says it is.
+#[derive(Clone, Copy)]
+enum Identity<'a> {
+    Name(&'a str),
+    Hash([u8; 32]),
+}
+
+impl<'a> Identity<'a> {
+    /// A hash is taken where its use was offered (RFC 8489 §9.2.4).
+    fn of(message: &Message<'a>, offer: Option<Offer>) -> Result<Option<Self>, Reject> {
+        match (message.username()?, message.userhash()?) {
+            (Some(_), Some(_)) => Err(Reject::BadRequest(
+                "USERNAME and USERHASH exclude each other",
+            )),
+            (Some(name), None) => Ok(Some(Self::Name(name))),
+            (None, Some(hash)) if offer.is_some_and(Offer::username_anonymity) => {
+                Ok(Some(Self::Hash(hash)))
+            }
+            (None, Some(_)) => Err(Reject::BadRequest("USERHASH was not offered")),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The name.
+    fn resolve<'b>(self, config: &'b Config) -> Result<&'b str, Unauthorized>
+    where
+        'a: 'b,
+    {
+        match self {
+            Self::Name(name) => Ok(name),
+            Self::Hash(hash) => config
+                .credentials
+                .users
+                .name_of(&hash)
+                .map(|name| &**name)
+                .ok_or(Unauthorized::UnknownUser),
+        }
+    }
+}
+
+/// How a request is signed, and so how its answer will be.
+#[derive(Clone, Copy)]
+struct SigningMethod {
+    /// What the key is derived by.
+    algorithm: PasswordAlgorithm,
+    /// The client has negotiated, so its answer is signed with SHA-256 (RFC 8489 §9.2.4).
+    negotiated: bool,
+}
+
+impl SigningMethod {
+    /// Checks that nobody has taken anything out of the negotiation on the way (RFC 8489 §9.2.4). `offer` is what the challenge
+    /// with this nonce offered, where the nonce is fresh enough to tell.
+    fn of(message: &Message<'_>, nonce: &[u8], offer: Option<Offer>) -> Result<Self, Reject> {
+        let algorithm = message.password_algorithm()?;
+        let offered = message.attribute(AttributeType::PASSWORD_ALGORITHMS);
+        if algorithm.is_none() && offered.is_none() {
+            // A client of RFC 5389.
+            return Ok(Self {
+                algorithm: PasswordAlgorithm::MD5,
+                negotiated: false,
+            });
+        }
+        let (Some(algorithm), Some(offered), true) =
+            (algorithm, offered, claims_password_algorithms(nonce))
+        else {
+            return Err(Reject::BadRequest(
+                "PASSWORD-ALGORITHM without PASSWORD-ALGORITHMS, or the reverse, or not offered with this nonce",
+            ));
+        };
+        if let Some(offer) = offer
+            && (offered.len() != offer.algorithms().len().saturating_mul(4)
+                || !message
+                    .password_algorithms()
+                    .eq(offer.algorithms().iter().copied()))
+        {
+            return Err(Reject::BadRequest(
+                "PASSWORD-ALGORITHMS is not what was offered",
+            ));
+        }
+        if !message.password_algorithms().any(|one| one == algorithm) {
+            return Err(Reject::BadRequest(
+                "PASSWORD-ALGORITHM is none of PASSWORD-ALGORITHMS",
+            ));
+        }
+        Ok(Self {
+            algorithm,
+            negotiated: true,
+        })
+    }
+
+    /// Checks MESSAGE-INTEGRITY-SHA256 if there is one, else MESSAGE-INTEGRITY, and returns what signs the answer.
+    fn verify(self, owner: &Owner, message: &Message<'_>) -> Option<Signer> {
+        let key = owner.keys.bytes(self.algorithm)?;
+        let verified = if message.has_integrity_sha256() {
+            IntegrityKeySha256::new(key).verify(message)
+        } else if self.algorithm == PasswordAlgorithm::MD5 {
+            owner.integrity.verify(message)
+        } else {
+            IntegrityKey::new(key).verify(message)
+        };
+        verified.ok()?;
+        Some(if self.negotiated {
+            Signer::Sha256(IntegrityKeySha256::new(key))
+        } else {
+            Signer::Sha1(owner.integrity.clone())
+        })
+    }
 }
 
 impl Credentials {
@@ -149,51 +289,58 @@ impl Credentials {
         realm: &str,
         username: &str,
         message: &Message<'_>,
+        method: SigningMethod,
         now: Now,
-    ) -> Result<User, Reject> {
-        if let Some(key) = self.users.get(username) {
-            let owner = Owner::new(username, key.clone());
-            verify(&owner.integrity, message, Unauthorized::WrongPassword)?;
+    ) -> Result<User, Unauthorized> {
+        if let Some(keys) = self.users.find(username) {
+            let owner = Owner::new(username, keys.clone());
+            let signer = method
+                .verify(&owner, message)
+                .ok_or(Unauthorized::WrongPassword)?;
             let stable_name = Arc::clone(&owner.username);
-            return Ok(User { owner, stable_name });
+            return Ok(User {
+                owner,
+                stable_name,
+                signer,
+            });
         }
         let rest = match rest::parse(username, self.separator) {
             Some(rest) if !self.secrets.is_empty() => rest,
-            _ => return Err(Reject::Unauthorized(Unauthorized::UnknownUser)),
+            _ => return Err(Unauthorized::UnknownUser),
         };
         for secret in &self.secrets {
             let password = rest::password(&secret.0, username);
-            let key = LongTermKey::derive(username, realm, password.as_str());
-            let owner = Owner::new(username, key);
-            if owner.integrity.verify(message).is_err() {
+            let keys = UserKeys::derive(username, realm, password.as_str());
+            let owner = Owner::new(username, keys);
+            let Some(signer) = method.verify(&owner, message) else {
                 continue;
-            }
+            };
             if rest.expiry <= now.unix {
-                return Err(Reject::Unauthorized(Unauthorized::Expired {
+                return Err(Unauthorized::Expired {
                     seconds_ago: now.unix.saturating_sub(rest.expiry),
-                }));
+                });
             }
             // A name that is nothing but its expiry has no stable part and is a user of its own.
             let stable_name = match rest.user {
                 Some(user) if !user.is_empty() => user.into(),
                 _ => Arc::clone(&owner.username),
             };
-            return Ok(User { owner, stable_name });
+            return Ok(User {
+                owner,
+                stable_name,
+                signer,
+            });
         }
-        Err(Reject::Unauthorized(Unauthorized::WrongSecret))
+        Err(Unauthorized::WrongSecret)
     }
 }
 
 impl Owner {
-    pub(crate) fn new(username: &str, long_term_key: LongTermKey) -> Self {
+    pub(crate) fn new(username: &str, keys: UserKeys) -> Self {
         Self {
             username: username.into(),
-            integrity: IntegrityKey::new(long_term_key.as_bytes()),
-            long_term_key,
+            integrity: IntegrityKey::from(&keys.md5),
+            keys,
         }
     }
-}
-
-fn verify(key: &IntegrityKey, message: &Message<'_>, why: Unauthorized) -> Result<(), Reject> {
-    key.verify(message).map_err(|_| Reject::Unauthorized(why))
 }

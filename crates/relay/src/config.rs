@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use turnbuckle_proto::AddressFamily;
 
+use crate::address::Transport;
 use crate::auth::Credentials;
 use crate::auth::nonce::NonceKey;
+use crate::auth::offer::Offer;
 use crate::peer_policy::PeerPolicy;
 use crate::rate_limit::Rate;
+use crate::response::amplifies;
 
 /// Everything that the operator decides. Shared by all shards, replaced as a whole.
 #[derive(Clone)]
@@ -109,7 +112,59 @@ impl Config {
             permissions_max: PERMISSIONS_MAX,
         }
     }
+
+    /// What challenges over this transport offer beyond RFC 5389; `None` where that would make the challenge to a plain request, be it
+    /// Allocate or a Binding that needs credentials, more than 2.7 times as large as it.
+    ///
+    /// It is a question of the realm's length and never of the single request, so that nobody on the way takes the offer out by
+    /// making a request shorter: a request that is too short for its challenge gets none.
+    pub(crate) fn offer(&self, transport: Transport) -> Option<Offer> {
+        if transport.is_spoofable()
+            && amplifies(
+                self.shortest_request_len(),
+                self.largest_challenge_len(),
+                false,
+            )
+        {
+            return None;
+        }
+        Some(Offer::of(&self.credentials))
+    }
+
+    /// What a client begins with.
+    fn shortest_request_len(&self) -> usize {
+        if self.services.stun_needs_credentials {
+            PLAIN_BINDING_LEN
+        } else {
+            PLAIN_ALLOCATE_LEN
+        }
+    }
+
+    fn largest_challenge_len(&self) -> usize {
+        let phrase = if self.reason_phrases {
+            "Unauthenticated"
+        } else {
+            ""
+        };
+        let fingerprint = if self.fingerprint { 8 } else { 0 };
+        [
+            PLAIN_CHALLENGE_LEN,
+            Offer::ADDED_MAX_LEN,
+            phrase.len().next_multiple_of(4),
+            self.realm.len().next_multiple_of(4),
+            fingerprint,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
 }
+
+/// The header.
+const PLAIN_BINDING_LEN: usize = 20;
+/// Header and REQUESTED-TRANSPORT.
+const PLAIN_ALLOCATE_LEN: usize = 20 + 8;
+/// Header, ERROR-CODE without a phrase, REALM without a realm, NONCE.
+const PLAIN_CHALLENGE_LEN: usize = 20 + 8 + 4 + 40;
 
 /// Enough for the candidates of a large call, and few enough that walking them costs nothing.
 const PERMISSIONS_MAX: usize = 256;

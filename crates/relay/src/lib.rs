@@ -57,6 +57,7 @@ pub use address::{
 };
 pub use allocation::{AllocationId, Traffic};
 pub use auth::nonce::NonceKey;
+pub use auth::users::{UserKeys, Users};
 pub use auth::{Credentials, SharedSecret, Unauthorized};
 pub use channel::ChannelBinding;
 pub use config::{Config, DefaultFamily, Lifetimes, Services};

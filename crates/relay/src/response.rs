@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 
-use turnbuckle_proto::{AttributeType, Class, EncodeError, IntegrityKey, Message, MessageBuilder};
+use turnbuckle_proto::{AttributeType, Class, EncodeError, Message, MessageBuilder};
 
 use crate::address::Families;
 use crate::allocation::AddressError;
+use crate::auth::Signer;
 use crate::auth::nonce::Nonce;
+use crate::auth::offer::Offer;
 use crate::config::Config;
 use crate::reject::{self, Reject};
 use crate::reservation::ReservationToken;
@@ -35,7 +37,7 @@ pub(crate) fn success(
     out: &mut [u8],
     request: &Message<'_>,
     success: &Success,
-    key: Option<&IntegrityKey>,
+    key: Option<&Signer>,
     config: &Config,
 ) -> Result<usize, EncodeError> {
     let mut answer = start(out, request, Class::Success)?;
@@ -75,13 +77,20 @@ pub(crate) fn success(
     finish(answer, request, key, config)
 }
 
-/// `challenge` goes with 401 and 438 only.
+/// What lets a client try (again).
+#[derive(Clone, Copy)]
+pub(crate) struct Challenge {
+    pub(crate) nonce: Nonce,
+    pub(crate) offer: Option<Offer>,
+}
+
+/// `challenge` goes with 401 and 438 only (RFC 8489 §9.2.4).
 pub(crate) fn error(
     out: &mut [u8],
     request: &Message<'_>,
     reject: &Reject,
-    challenge: Option<Nonce>,
-    key: Option<&IntegrityKey>,
+    challenge: Option<Challenge>,
+    key: Option<&Signer>,
     config: &Config,
 ) -> Result<usize, EncodeError> {
     let mut answer = start(out, request, Class::Error)?;
@@ -94,9 +103,12 @@ pub(crate) fn error(
     if let Reject::UnknownAttributes(unknown) = reject {
         answer.unknown_attributes(unknown)?;
     }
-    if let Some(nonce) = challenge {
+    if let Some(Challenge { nonce, offer }) = challenge {
         answer.realm(&config.realm)?;
         answer.nonce(nonce.as_str())?;
+        if let Some(offer) = offer {
+            answer.password_algorithms(offer.algorithms())?;
+        }
     }
     finish(answer, request, key, config)
 }
@@ -112,17 +124,43 @@ fn start<'b>(
 fn finish(
     mut answer: MessageBuilder<'_>,
     request: &Message<'_>,
-    key: Option<&IntegrityKey>,
+    key: Option<&Signer>,
     config: &Config,
 ) -> Result<usize, EncodeError> {
     if let Some(key) = key {
         if let Some(software) = &config.software {
             answer.software(software)?;
         }
-        answer.integrity(key)?;
+        match key {
+            Signer::Sha1(key) => answer.integrity(key)?,
+            Signer::Sha256(key) => answer.integrity_sha256(key)?,
+        };
     }
     if config.fingerprint || request.has_fingerprint() {
         answer.fingerprint()?;
     }
     Ok(answer.finish())
+}
+
+/// True if the answer takes more than 2.7 times the request's room on the wire, IP and UDP headers included.
+pub(crate) fn amplifies(request_len: usize, answer_len: usize, ipv6: bool) -> bool {
+    let headers: usize = if ipv6 { 48 } else { 28 };
+    let request = request_len.saturating_add(headers);
+    let answer = answer_len.saturating_add(headers);
+    answer.saturating_mul(10) > request.saturating_mul(27)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amplification_is_measured_on_the_wire() {
+        // 48 bytes on the wire may become 129.
+        assert!(!amplifies(20, 101, false));
+        assert!(amplifies(20, 102, false));
+        // 68 may become 183.
+        assert!(!amplifies(20, 135, true));
+        assert!(amplifies(20, 136, true));
+    }
 }

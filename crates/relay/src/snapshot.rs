@@ -7,12 +7,13 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use turnbuckle_proto::{LongTermKey, TransactionId};
+use turnbuckle_proto::{LongTermKey, LongTermKeySha256, TransactionId};
 
 use crate::address::{ClientPath, Families};
 use crate::allocation::table::Table;
 use crate::allocation::{AddressError, Allocation, AllocationId, Lease, Owner, Traffic};
 use crate::auth::nonce::NonceKey;
+use crate::auth::users::UserKeys;
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::permission::Permissions;
@@ -56,7 +57,7 @@ pub enum RestoreError {
 #[derive(Serialize, Deserialize)]
 struct AllocationSnapshot {
     path: ClientPath,
-    owner: Option<(Arc<str>, [u8; 16])>,
+    owner: Option<OwnerSnapshot>,
     quota_user: Arc<str>,
     relayed: Families<Lease>,
     created: Instant,
@@ -68,6 +69,13 @@ struct AllocationSnapshot {
     permissions: Permissions,
     channels: Channels,
     traffic: Traffic,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OwnerSnapshot {
+    username: Arc<str>,
+    md5: [u8; 16],
+    sha256: Option<[u8; 32]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -196,10 +204,11 @@ impl AllocationSnapshot {
     fn of(allocation: &Allocation) -> Self {
         Self {
             path: allocation.path,
-            owner: allocation
-                .owner
-                .as_ref()
-                .map(|o| (Arc::clone(&o.username), *o.long_term_key.as_bytes())),
+            owner: allocation.owner.as_ref().map(|owner| OwnerSnapshot {
+                username: Arc::clone(&owner.username),
+                md5: *owner.keys.md5.as_bytes(),
+                sha256: owner.keys.sha256.as_ref().map(|key| *key.as_bytes()),
+            }),
             quota_user: Arc::clone(allocation.ticket.user()),
             relayed: allocation.relayed,
             created: allocation.created,
@@ -217,10 +226,13 @@ impl AllocationSnapshot {
     fn restore(&self, quota: &Quota) -> Allocation {
         Allocation {
             path: self.path,
-            owner: self
-                .owner
-                .as_ref()
-                .map(|(username, key)| Owner::new(username, LongTermKey::from_bytes(*key))),
+            owner: self.owner.as_ref().map(|owner| {
+                let keys = UserKeys {
+                    md5: LongTermKey::from_bytes(owner.md5),
+                    sha256: owner.sha256.map(LongTermKeySha256::from_bytes),
+                };
+                Owner::new(&owner.username, keys)
+            }),
             ticket: quota.acquire_unlimited(&self.quota_user),
             relayed: self.relayed,
             created: self.created,

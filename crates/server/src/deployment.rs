@@ -1,6 +1,5 @@
 //! Settings meet the host: which addresses are listened on, which are relayed from, who may authenticate.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use turnbuckle_net::{Family, default_source, local_addresses, useful_parallelism
 use turnbuckle_proto::{AddressFamily, LongTermKey};
 use turnbuckle_relay::{
     Config, Credentials, DefaultFamily, Lifetimes, Limits, NonceKey, PeerPolicy, PeerRule, Rate,
-    RelayAddress, SHARDS_MAX, Services, SharedSecret,
+    RelayAddress, SHARDS_MAX, Services, SharedSecret, UserKeys, Users,
 };
 
 /// Everything that is decided before the first socket is opened.
@@ -301,19 +300,16 @@ fn credentials(settings: &Settings, realm: &str, made_up: &Option<String>) -> Cr
         .chain(made_up.as_deref())
         .map(|secret| SharedSecret::new(secret.as_bytes()))
         .collect();
-    let users: BTreeMap<String, LongTermKey> = settings
-        .users
-        .iter()
-        .map(|user| {
-            let key = match &user.credential {
-                UserCredential::Password(password) => {
-                    LongTermKey::derive(&user.name, realm, password.expose())
-                }
-                UserCredential::Key(key) => LongTermKey::from_bytes(*key),
-            };
-            (user.name.clone(), key)
-        })
-        .collect();
+    let mut users = Users::default();
+    for user in &settings.users {
+        let keys = match &user.credential {
+            UserCredential::Password(password) => {
+                UserKeys::derive(&user.name, realm, password.expose())
+            }
+            UserCredential::Key(key) => UserKeys::of_md5(LongTermKey::from_bytes(*key)),
+        };
+        users.insert(&user.name, realm, keys);
+    }
     Credentials {
         secrets,
         separator: settings.rest_separator,

@@ -4,7 +4,9 @@
 
 use std::net::SocketAddr;
 
-use turnbuckle_proto::{AddressFamily, AttributeType, Class, IntegrityKey, Message};
+use turnbuckle_proto::{
+    AddressFamily, AttributeType, Class, IntegrityKey, Message, PasswordAlgorithm,
+};
 
 /// A success or error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +85,11 @@ impl Answer {
         let realm = message.realm().expect("a readable REALM")?;
         let nonce = message.nonce().expect("a readable NONCE")?;
         Some((realm.to_owned(), nonce.to_vec()))
+    }
+
+    /// What PASSWORD-ALGORITHMS offers.
+    pub fn offered(&self) -> Vec<PasswordAlgorithm> {
+        self.message().password_algorithms().collect()
     }
 
     /// The types in UNKNOWN-ATTRIBUTES.

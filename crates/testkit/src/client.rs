@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 
 use turnbuckle_proto::{
-    AttributeType, ChannelData, Class, IntegrityKey, LongTermKey, Message, Method, TransactionId,
-    channel_data, rest,
+    AttributeType, ChannelData, Class, IntegrityKey, IntegrityKeySha256, LongTermKey,
+    LongTermKeySha256, Message, Method, PasswordAlgorithm, TransactionId, channel_data, rest,
+    userhash,
 };
 use turnbuckle_relay::{FiveTuple, Transport};
 
@@ -32,9 +33,44 @@ pub struct Client {
     pub credentials: Option<(String, String)>,
     /// REALM and NONCE of the last challenge; without, it does not sign yet.
     pub challenge: Option<(String, Vec<u8>)>,
+    /// PASSWORD-ALGORITHMS of the last challenge.
+    pub offered: Vec<PasswordAlgorithm>,
+    /// How it signs.
+    pub signing: Signing,
     /// Its relayed transport address, once it has allocated.
     pub relayed: Option<SocketAddr>,
     transactions: Random,
+}
+
+/// How a client signs its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signing {
+    /// PASSWORD-ALGORITHM, and with it PASSWORD-ALGORITHMS as it came; `None`: neither, as in RFC 5389.
+    pub algorithm: Option<PasswordAlgorithm>,
+    /// MESSAGE-INTEGRITY.
+    pub sha1: bool,
+    /// MESSAGE-INTEGRITY-SHA256.
+    pub sha256: bool,
+    /// USERHASH in place of USERNAME.
+    pub userhash: bool,
+}
+
+impl Signing {
+    /// As in RFC 5389.
+    pub const CLASSIC: Self = Self {
+        algorithm: None,
+        sha1: true,
+        sha256: false,
+        userhash: false,
+    };
+
+    /// As RFC 8489 has it, where SHA-256 is offered.
+    pub const SHA256: Self = Self {
+        algorithm: Some(PasswordAlgorithm::SHA256),
+        sha1: false,
+        sha256: true,
+        userhash: false,
+    };
 }
 
 /// Data that came from the server.
@@ -74,6 +110,8 @@ impl Client {
             transport: Transport::Udp,
             credentials: None,
             challenge: None,
+            offered: Vec::new(),
+            signing: Signing::CLASSIC,
             relayed: None,
             transactions: Random::new(u64::from(address.port())),
         }
@@ -109,6 +147,13 @@ impl Client {
         self.user(name, password.as_str())
     }
 
+    /// The same client, signing in another way.
+    #[must_use]
+    pub const fn signing(mut self, signing: Signing) -> Self {
+        self.signing = signing;
+        self
+    }
+
     /// The same client over another transport.
     #[must_use]
     pub const fn over(mut self, transport: Transport) -> Self {
@@ -139,12 +184,12 @@ impl Client {
         let bytes = self.encode(request);
         let answer = self.exchange(net, &bytes)?;
         // A Binding that needs no credentials is answered without looking at them.
-        if let Some(key) = self.key()
+        if self.key().is_some()
             && answer.is_success()
-            && Message::decode(&bytes).is_ok_and(|request| request.has_integrity())
+            && Message::decode(&bytes).is_ok_and(|r| r.has_integrity() || r.has_integrity_sha256())
             && request.method != Method::BINDING
         {
-            assert!(answer.is_signed_with(&key), "the answer's integrity");
+            assert!(self.has_signed(&answer), "the answer's integrity");
         }
         self.absorb(&answer);
         Some(answer)
@@ -176,6 +221,7 @@ impl Client {
     pub fn absorb(&mut self, answer: &Answer) {
         if let Some(challenge) = answer.challenge() {
             self.challenge = Some(challenge);
+            self.offered = answer.offered();
         }
         if let Some(relayed) = answer.relayed() {
             self.relayed = Some(relayed);
@@ -190,12 +236,37 @@ impl Client {
         };
         match (&self.credentials, &self.challenge, request.class) {
             (Some((name, _)), Some((realm, nonce)), Class::Request) => {
-                let credentials = [
-                    (AttributeType::USERNAME, name.as_bytes()),
+                let hash = userhash(name, realm);
+                let name = match self.signing.userhash {
+                    true => (AttributeType::USERHASH, &hash[..]),
+                    false => (AttributeType::USERNAME, name.as_bytes()),
+                };
+                let mut credentials = vec![
+                    name,
                     (AttributeType::REALM, realm.as_bytes()),
                     (AttributeType::NONCE, nonce.as_slice()),
                 ];
-                request.encode(transaction, &credentials, self.key().as_ref())
+                let encoded = |one: &PasswordAlgorithm| {
+                    let [high, low] = one.0.to_be_bytes();
+                    [high, low, 0, 0]
+                };
+                let offered: Vec<u8> = self.offered.iter().flat_map(encoded).collect();
+                let chosen = self.signing.algorithm.as_ref().map(encoded);
+                if let Some(chosen) = &chosen {
+                    credentials.push((AttributeType::PASSWORD_ALGORITHMS, &offered));
+                    credentials.push((AttributeType::PASSWORD_ALGORITHM, chosen));
+                }
+                let key = self.long_term_key().expect("credentials and challenge");
+                request.encode_sealed(transaction, &credentials, |builder| {
+                    if self.signing.sha1 {
+                        let key = IntegrityKey::new(&key);
+                        builder.integrity(&key).expect("room for integrity");
+                    }
+                    if self.signing.sha256 {
+                        let key = IntegrityKeySha256::new(&key);
+                        builder.integrity_sha256(&key).expect("room for integrity");
+                    }
+                })
             }
             _ => request.encode(transaction, &[], None),
         }
@@ -290,11 +361,37 @@ impl Client {
         .collect()
     }
 
-    /// What signs its requests; `None` without credentials or challenge.
+    /// What MESSAGE-INTEGRITY is made with; `None` without credentials or challenge.
     pub fn key(&self) -> Option<IntegrityKey> {
+        Some(IntegrityKey::new(&self.long_term_key()?))
+    }
+
+    /// True if the answer is signed as it has to be for this client (RFC 8489 §9.2.4): with one attribute, the one for how it
+    /// negotiated.
+    pub fn has_signed(&self, answer: &Answer) -> bool {
+        let Some(key) = self.long_term_key() else {
+            return false;
+        };
+        let message = answer.message();
+        if self.signing.algorithm.is_some() {
+            IntegrityKeySha256::new(&key).verify(&message).is_ok() && !message.has_integrity()
+        } else {
+            answer.is_signed_with(&IntegrityKey::new(&key)) && !message.has_integrity_sha256()
+        }
+    }
+
+    /// The key that follows from the password, by the algorithm that the client uses.
+    fn long_term_key(&self) -> Option<Vec<u8>> {
         let (name, password) = self.credentials.as_ref()?;
         let (realm, _) = self.challenge.as_ref()?;
-        Some((&LongTermKey::derive(name, realm, password)).into())
+        Some(match self.signing.algorithm {
+            Some(PasswordAlgorithm::SHA256) => LongTermKeySha256::derive(name, realm, password)
+                .as_bytes()
+                .to_vec(),
+            _ => LongTermKey::derive(name, realm, password)
+                .as_bytes()
+                .to_vec(),
+        })
     }
 
     /// Client, listener and transport.

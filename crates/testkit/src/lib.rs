@@ -36,7 +36,7 @@ mod server;
 mod setup;
 
 pub use answer::Answer;
-pub use client::{Client, Received};
+pub use client::{Client, Received, Signing};
 pub use clock::Clock;
 pub use counting_allocator::{CountingAllocator, HeapUse};
 pub use fake_sockets::FakeSockets;

@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 
 use turnbuckle_proto::{
-    AddressFamily, AttributeType, Class, IntegrityKey, Method, TransactionId, fingerprint,
+    AddressFamily, AttributeType, Class, IntegrityKey, MessageBuilder, Method, TransactionId,
+    fingerprint,
 };
 
 /// A request before it has a transaction id and a signature.
@@ -204,14 +205,23 @@ impl Request {
         credentials: &[(AttributeType, &[u8])],
         key: Option<&IntegrityKey>,
     ) -> Vec<u8> {
+        self.encode_sealed(transaction, credentials, |builder| {
+            if let Some(key) = key {
+                builder.integrity(key).expect("room for integrity");
+            }
+        })
+    }
+
+    /// As [`encode`](Self::encode), with `seal` to append what the message is signed by.
+    pub fn encode_sealed(
+        &self,
+        transaction: TransactionId,
+        credentials: &[(AttributeType, &[u8])],
+        seal: impl FnOnce(&mut MessageBuilder<'_>),
+    ) -> Vec<u8> {
         let mut buffer = vec![0; BUFFER_LEN];
-        let mut builder = turnbuckle_proto::MessageBuilder::new(
-            &mut buffer,
-            self.class,
-            self.method,
-            transaction,
-        )
-        .expect("room for a header");
+        let mut builder = MessageBuilder::new(&mut buffer, self.class, self.method, transaction)
+            .expect("room for a header");
         for attribute in &self.attributes {
             match attribute {
                 Attribute::Xored(kind, address) => builder.xor_address(*kind, *address),
@@ -224,9 +234,7 @@ impl Request {
                 .attribute(kind, value)
                 .expect("room for credentials");
         }
-        if let Some(key) = key {
-            builder.integrity(key).expect("room for integrity");
-        }
+        seal(&mut builder);
         let len = builder.finish();
         buffer.truncate(len);
         for attribute in &self.behind_integrity {
@@ -259,13 +267,9 @@ impl Attribute {
             Self::Bytes(kind, value) => append_raw(*kind, value, buffer),
             Self::Xored(kind, address) => {
                 let mut alone = [0; 64];
-                let mut builder = turnbuckle_proto::MessageBuilder::new(
-                    &mut alone,
-                    Class::Request,
-                    Method::BINDING,
-                    transaction,
-                )
-                .expect("room for a header");
+                let mut builder =
+                    MessageBuilder::new(&mut alone, Class::Request, Method::BINDING, transaction)
+                        .expect("room for a header");
                 builder
                     .xor_address(*kind, *address)
                     .expect("room for an address");

@@ -3,13 +3,12 @@
 //! Owns the defaults: addresses, users, secrets. It must not be stricter or laxer than the product's own defaults.
 
 use core::ops::RangeInclusive;
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use turnbuckle_proto::LongTermKey;
 use turnbuckle_relay::{
     Config, Credentials, Limits, NonceKey, PeerRule, RelayAddress, RelayedPorts, SharedSecret,
+    UserKeys, Users,
 };
 
 use crate::network::{Faults, Network};
@@ -110,9 +109,10 @@ impl Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let users: BTreeMap<_, _> = [ALICE, BOB]
-            .map(|(name, password)| (name.to_owned(), LongTermKey::derive(name, REALM, password)))
-            .into();
+        let mut users = Users::default();
+        for (name, password) in [ALICE, BOB] {
+            users.insert(name, REALM, UserKeys::derive(name, REALM, password));
+        }
         let credentials = Credentials {
             secrets: vec![SharedSecret::new(SECRET)],
             separator: ':',

@@ -1,4 +1,5 @@
-//! Nonces that the server need not remember: a time stamp, sealed for one client address (RFC 8489 §9.2, §14.10).
+//! Nonces that the server need not remember: a time stamp, sealed for one client address (RFC 8489 §9.2, §14.10), behind the nonce
+//! cookie, which the seal covers.
 
 use core::time::Duration;
 use std::net::IpAddr;
@@ -10,41 +11,49 @@ use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use subtle::ConstantTimeEq;
 
+use crate::auth::offer::{COOKIE_LEN, NOTHING_OFFERED, Offer};
+
 /// What nonces are sealed with. Servers that share it accept each other's.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NonceKey([u8; 32]);
 
 /// A nonce as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nonce([u8; TEXT_LEN]);
+pub(crate) struct Nonce([u8; COOKIE_LEN + TEXT_LEN]);
 
 impl NonceKey {
     pub const fn new(secret: [u8; 32]) -> Self {
         Self(secret)
     }
 
-    /// A nonce for this address, made at `unix` seconds.
-    pub(crate) fn issue(&self, ip: IpAddr, unix: u64) -> Nonce {
+    /// A nonce for this address, made at `unix` seconds, that goes with this offer.
+    pub(crate) fn issue(&self, ip: IpAddr, unix: u64, offer: Option<Offer>) -> Nonce {
         let mut bytes = [0; BINARY_LEN];
         let (time, seal) = bytes.split_at_mut(TIME_LEN);
         // Wraps in the year 2106; `age` wraps with it.
         let stamp = (unix as u32).to_be_bytes();
         time.copy_from_slice(&stamp);
-        seal.copy_from_slice(&self.seal(stamp, ip));
-        let mut text = [b'A'; TEXT_LEN];
+        seal.copy_from_slice(&self.seal(stamp, ip, offer));
+        let mut text = [b'A'; COOKIE_LEN + TEXT_LEN];
+        let (before, rest) = text.split_at_mut(COOKIE_LEN);
+        before.copy_from_slice(cookie(offer));
         // The lengths match, so this cannot fail; if it did, the nonce would just not verify.
-        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text);
+        let _ = URL_SAFE_NO_PAD.encode_slice(bytes, rest);
         Nonce(text)
     }
 
-    /// True for a nonce that was issued to this address at most `lifetime` ago (or ever, without one).
+    /// True for a nonce that was issued to this address, with this offer, at most `lifetime` ago (or ever, without one).
     pub(crate) fn is_valid(
         &self,
         nonce: &[u8],
         ip: IpAddr,
         unix: u64,
         lifetime: Option<Duration>,
+        offer: Option<Offer>,
     ) -> bool {
+        let Some(nonce) = nonce.strip_prefix(&cookie(offer)[..]) else {
+            return false;
+        };
         let mut bytes = [0; BINARY_LEN];
         if nonce.len() != TEXT_LEN
             || URL_SAFE_NO_PAD.decode_slice(nonce, &mut bytes) != Ok(BINARY_LEN)
@@ -55,14 +64,14 @@ impl NonceKey {
         let Ok(stamp) = <[u8; TIME_LEN]>::try_from(time) else {
             return false;
         };
-        if !bool::from(self.seal(stamp, ip).ct_eq(seal)) {
+        if !bool::from(self.seal(stamp, ip, offer).ct_eq(seal)) {
             return false;
         }
         let age = (unix as u32).wrapping_sub(u32::from_be_bytes(stamp));
         lifetime.is_none_or(|lifetime| u64::from(age) < lifetime.as_secs())
     }
 
-    fn seal(&self, stamp: [u8; TIME_LEN], ip: IpAddr) -> [u8; SEAL_LEN] {
+    fn seal(&self, stamp: [u8; TIME_LEN], ip: IpAddr, offer: Option<Offer>) -> [u8; SEAL_LEN] {
         let mut seal = [0; SEAL_LEN];
         let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(&self.0) else {
             // HMAC takes keys of every length.
@@ -72,6 +81,9 @@ impl NonceKey {
         match ip {
             IpAddr::V4(ip) => mac.update(&ip.octets()),
             IpAddr::V6(ip) => mac.update(&ip.octets()),
+        }
+        if let Some(offer) = offer {
+            mac.update(&[offer.tag()]);
         }
         let full = mac.finalize().into_bytes();
         for (to, from) in seal.iter_mut().zip(full) {
@@ -93,6 +105,11 @@ impl Nonce {
     }
 }
 
+/// RFC 8489 §9.2: without any feature the bits are zero, not absent.
+fn cookie(offer: Option<Offer>) -> &'static [u8; COOKIE_LEN] {
+    offer.map_or(NOTHING_OFFERED, Offer::cookie)
+}
+
 const TIME_LEN: usize = 4;
 /// 96 bits: a guess costs the attacker 2^95 packets, and a short nonce keeps the unauthenticated answer small.
 const SEAL_LEN: usize = 12;
@@ -109,34 +126,44 @@ mod tests {
     fn valid_for_its_address_and_time_only() {
         let key = NonceKey::new([7; 32]);
         let ip: IpAddr = "192.0.2.1".parse().unwrap();
-        let nonce = key.issue(ip, 1_000);
+        let nonce = key.issue(ip, 1_000, None);
         let text = nonce.as_str().as_bytes();
-        assert_eq!(text.len(), TEXT_LEN);
-        assert!(key.is_valid(text, ip, 1_000, LIFETIME));
-        assert!(key.is_valid(text, ip, 1_599, LIFETIME));
-        assert!(!key.is_valid(text, ip, 1_600, LIFETIME));
-        assert!(!key.is_valid(text, ip, 999, LIFETIME), "from the future");
-        assert!(key.is_valid(text, ip, 1_000_000, None));
-        assert!(!key.is_valid(text, "192.0.2.2".parse().unwrap(), 1_000, LIFETIME));
-        assert!(!key.is_valid(text, "::ffff:192.0.2.1".parse().unwrap(), 1_000, LIFETIME));
-        assert!(!NonceKey::new([8; 32]).is_valid(text, ip, 1_000, LIFETIME));
+        assert_eq!(text.len(), COOKIE_LEN + TEXT_LEN);
+        assert!(text.starts_with(b"obMatJos2AAAA"));
+        assert!(key.is_valid(text, ip, 1_000, LIFETIME, None));
+        assert!(key.is_valid(text, ip, 1_599, LIFETIME, None));
+        assert!(!key.is_valid(text, ip, 1_600, LIFETIME, None));
+        assert!(
+            !key.is_valid(text, ip, 999, LIFETIME, None),
+            "from the future"
+        );
+        assert!(key.is_valid(text, ip, 1_000_000, None, None));
+        assert!(!key.is_valid(text, "192.0.2.2".parse().unwrap(), 1_000, LIFETIME, None));
+        assert!(!key.is_valid(
+            text,
+            "::ffff:192.0.2.1".parse().unwrap(),
+            1_000,
+            LIFETIME,
+            None
+        ));
+        assert!(!NonceKey::new([8; 32]).is_valid(text, ip, 1_000, LIFETIME, None));
     }
 
     #[test]
     fn every_changed_character_is_noticed() {
         let key = NonceKey::new([7; 32]);
         let ip: IpAddr = "2001:db8::1".parse().unwrap();
-        let text = key.issue(ip, 5).as_str().as_bytes().to_vec();
+        let text = key.issue(ip, 5, None).as_str().as_bytes().to_vec();
         for at in 0..text.len() {
             for replacement in [b'!', b'A', b'b', 0xff] {
                 let mut changed = text.clone();
                 if changed[at] != replacement {
                     changed[at] = replacement;
-                    assert!(!key.is_valid(&changed, ip, 5, LIFETIME), "at {at}");
+                    assert!(!key.is_valid(&changed, ip, 5, LIFETIME, None), "at {at}");
                 }
             }
         }
-        assert!(!key.is_valid(&text[1..], ip, 5, LIFETIME));
-        assert!(!key.is_valid(b"", ip, 5, LIFETIME));
+        assert!(!key.is_valid(&text[1..], ip, 5, LIFETIME, None));
+        assert!(!key.is_valid(b"", ip, 5, LIFETIME, None));
     }
 }

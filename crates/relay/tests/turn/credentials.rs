@@ -3,8 +3,8 @@
 use core::num::NonZeroU32;
 use core::time::Duration;
 
-use turnbuckle_proto::{AttributeType, LongTermKey};
-use turnbuckle_relay::SharedSecret;
+use turnbuckle_proto::AttributeType;
+use turnbuckle_relay::{SharedSecret, UserKeys};
 use turnbuckle_testkit::{Client, Clock, Peer, REALM, Request, Setup};
 
 #[test]
@@ -141,8 +141,8 @@ fn a_static_user_whose_name_looks_time_limited_does_not_expire() {
     let name = "100:dave";
     let mut net = Setup::default()
         .config(|c| {
-            let key = LongTermKey::derive(name, REALM, "long ago");
-            c.credentials.users.insert(name.to_owned(), key);
+            let keys = UserKeys::derive(name, REALM, "long ago");
+            c.credentials.users.insert(name, REALM, keys);
         })
         .build();
     Client::new("203.0.113.30:1")

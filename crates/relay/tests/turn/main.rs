@@ -19,6 +19,7 @@ mod nonce;
 mod peers;
 mod refresh;
 mod reservation;
+mod security_features;
 mod services;
 mod snapshot;
 

@@ -1,6 +1,5 @@
 //! Hairpins across shards, over real sockets: shards in threads of their own, and clients that choose theirs by its address.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::sync_channel;
@@ -10,7 +9,7 @@ use turnbuckle_net::{ListenerOptions, Received, UdpListener};
 use turnbuckle_proto::{
     Class, Frame, Message, MessageBuilder, Method, TransactionId, channel_data, next_frame,
 };
-use turnbuckle_relay::{Credentials, DropReason, Limits, NonceKey, PeerRule, RelayAddress};
+use turnbuckle_relay::{Credentials, DropReason, Limits, NonceKey, PeerRule, RelayAddress, Users};
 
 use super::stream::{Rules, StreamListener, StreamShard};
 use super::udp::UdpShard;
@@ -108,7 +107,7 @@ pub(crate) fn parts(shards: usize) -> Vec<Parts> {
     let credentials = Credentials {
         secrets: Vec::new(),
         separator: ':',
-        users: BTreeMap::new(),
+        users: Users::default(),
         anonymous: true,
     };
     let mut config = Config::new("test", credentials, NonceKey::new([1; 32]));
