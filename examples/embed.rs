@@ -159,6 +159,7 @@ impl Host {
                 relayed,
                 peer,
                 bytes,
+                ..
             } => {
                 if let Some(Some(socket)) = self.sockets.0.get(relayed.index() as usize) {
                     let _ = socket.send_to(&buffer[bytes.range()], peer);

@@ -61,6 +61,18 @@ impl Control {
         ancillary
     }
 
+    /// The data of the first message of this kind among the first `len` bytes, as the kernel filled them on receive.
+    pub(crate) fn find(&self, len: usize, level: libc::c_int, kind: libc::c_int) -> Option<&[u8]> {
+        let mut rest = &self.bytes[..len.min(CONTROL_BYTES)];
+        while let Some((message, behind)) = split_first(rest) {
+            if (message.level, message.kind) == (level, kind) {
+                return Some(message.data);
+            }
+            rest = behind;
+        }
+        None
+    }
+
     /// Where the kernel reads [`Self::len`] bytes or writes at most [`CONTROL_BYTES`].
     #[inline]
     pub(crate) fn as_mut_ptr(&mut self) -> *mut libc::c_void {

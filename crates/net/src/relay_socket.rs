@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use crate::arena::{Arena, Received};
+use crate::icmp::{self, IcmpError};
 use crate::listener::{local_address, unbound};
 use crate::{buffers, datagram, dont_fragment, traffic_class};
 
@@ -18,7 +19,7 @@ pub struct RelaySocket {
 }
 
 impl RelaySocket {
-    /// Binds a socket: close-on-exec, an IPv6 one for IPv6 only, reporting DSCP and ECN, without DF
+    /// Binds a socket: close-on-exec, an IPv6 one for IPv6 only, reporting DSCP, ECN and ICMP errors, without DF
     /// (RFC 8656 §14: set only where the client asks for it).
     ///
     /// # Errors
@@ -30,6 +31,7 @@ impl RelaySocket {
         buffers::request(fd, options.receive_buffer, options.send_buffer)?;
         traffic_class::enable(fd, address.ip())?;
         dont_fragment::set(fd, address.ip(), false)?;
+        icmp::enable(fd, address.ip())?;
         socket.bind(&address.into())?;
         Ok(Self {
             local_address: local_address(&socket)?,
@@ -48,6 +50,12 @@ impl RelaySocket {
     #[inline]
     pub fn receive(&self, arena: &mut Arena, slot: usize) -> io::Result<Option<Received>> {
         datagram::receive(self.fd.as_fd(), arena.payload_mut(slot))
+    }
+
+    /// Takes the oldest ICMP error about a datagram that was sent from here; `None` if there is none. While one waits the socket is
+    /// reported with [`Event::error`](crate::Event::error).
+    pub fn take_icmp_error(&self) -> Option<IcmpError> {
+        icmp::take(self.fd.as_fd())
     }
 
     /// Sets DF on all that is sent from now on, or not (the default).

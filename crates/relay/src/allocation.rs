@@ -115,6 +115,13 @@ impl Allocation {
         Some(lease)
     }
 
+    /// True if this relayed transport address is one of the allocation's and has not expired.
+    pub(crate) fn has_live(&self, id: RelayedId, now: Instant) -> bool {
+        self.relayed
+            .iter()
+            .any(|lease| lease.id == id && lease.expires > now)
+    }
+
     /// A family whose address has expired while another has not.
     pub(crate) fn expired_family(&self, now: Instant) -> Option<AddressFamily> {
         let has_expired = |family: &AddressFamily| {

@@ -48,7 +48,8 @@ impl Relay {
             Some(None) => self.drop(DropReason::NoChannel),
             Some(Some(channel)) => {
                 let peer = channel.peer;
-                self.relay_to_peer(now, id, peer, payload, packet)
+                // RFC 8656 §12: there is no way to ask for DF in ChannelData.
+                self.relay_to_peer(now, id, peer, payload, false, packet)
             }
         }
     }
@@ -95,6 +96,7 @@ impl Relay {
         id: AllocationId,
         peer: PeerAddress,
         payload: Span,
+        dont_fragment: bool,
         packet: Packet<'_>,
     ) -> Decision {
         let Some(allocation) = self.allocations.get_mut(id) else {
@@ -128,6 +130,7 @@ impl Relay {
             relayed,
             peer: peer.0,
             bytes: payload,
+            dont_fragment: dont_fragment && ip.is_ipv4(),
         }
     }
 
@@ -248,6 +251,7 @@ impl Relay {
                 relayed: from,
                 peer: self.ports.as_local(peer),
                 bytes: payload,
+                dont_fragment: false,
             };
         };
         let Some(source) = self.relayed.get(from.0).map(|r| r.claim.advertised) else {
@@ -285,6 +289,6 @@ impl Relay {
 const fn is_known_in_send(attribute: AttributeType) -> bool {
     matches!(
         attribute,
-        AttributeType::XOR_PEER_ADDRESS | AttributeType::DATA
+        AttributeType::XOR_PEER_ADDRESS | AttributeType::DATA | AttributeType::DONT_FRAGMENT
     )
 }

@@ -35,6 +35,7 @@ mod channel;
 mod config;
 mod event;
 mod forward;
+mod icmp;
 mod packet;
 mod peer_policy;
 mod permission;

@@ -50,6 +50,11 @@ impl<'a> Packet<'a> {
         self.payload
     }
 
+    /// The place of the received bytes, to be written over by a message of the relay's own.
+    pub(crate) fn payload_mut(&mut self) -> &mut [u8] {
+        self.buffer.get_mut(self.payload.range()).unwrap_or(&mut [])
+    }
+
     /// Writes `header` directly in front of `body` and `padding` zeroes behind it.
     #[inline]
     pub(crate) fn wrap(&mut self, body: Span, header: &[u8], padding: usize) -> Option<Span> {
@@ -126,6 +131,8 @@ pub enum Decision {
         relayed: RelayedId,
         peer: SocketAddr,
         bytes: Span,
+        /// With the DF bit: only from an IPv4 client to an IPv4 peer (RFC 8656 §13.1 to §13.3, §14).
+        dont_fragment: bool,
     },
     /// Hand these bytes of the packet's buffer to another shard of this server.
     ToShard { to: Handover, bytes: Span },

@@ -136,7 +136,16 @@ impl Relay {
                         match self.read_send_indication(now.instant, path, &message, packet.span())
                         {
                             Ok((id, peer, payload)) => {
-                                self.relay_to_peer(now.instant, id, peer, payload, packet)
+                                let dont_fragment =
+                                    message.dont_fragment() && path.five_tuple.client.0.is_ipv4();
+                                self.relay_to_peer(
+                                    now.instant,
+                                    id,
+                                    peer,
+                                    payload,
+                                    dont_fragment,
+                                    packet,
+                                )
                             }
                             Err(reason) => self.drop(reason),
                         }
@@ -574,6 +583,7 @@ const fn is_known_in_requests(attribute: AttributeType) -> bool {
             | AttributeType::REQUESTED_ADDRESS_FAMILY
             | AttributeType::REQUESTED_TRANSPORT
             | AttributeType::EVEN_PORT
+            | AttributeType::DONT_FRAGMENT
             | AttributeType::RESERVATION_TOKEN
     )
 }

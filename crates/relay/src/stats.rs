@@ -132,6 +132,8 @@ drop_reasons! {
     NoRelayed => "drop_no_relayed",
     /// Either way: a header did not fit in front of the payload.
     TooLarge => "drop_too_large",
+    /// From the way to a peer: an ICMP error of a type that clients are not told (RFC 8656 §11.5).
+    IcmpType => "drop_icmp_type",
     /// From a client: the source has had its share of unauthenticated answers.
     UnauthorizedRate => "drop_unauthorized_rate",
     /// From a client: the answer would have been too much larger than the unauthenticated request.

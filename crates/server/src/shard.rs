@@ -10,6 +10,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use turnbuckle_net::{Arena, Events, HEADROOM, Poll, RelayOptions, SendReport, send_to};
+use turnbuckle_proto::Icmp;
 use turnbuckle_relay::{
     ClientPath, Config, Decision, Event, Handover, Now, Packet, Quota, Relay, RelayedId,
     RelayedPorts, ShardId, Span, Stats,
@@ -284,6 +285,55 @@ impl Core {
         result
     }
 
+    /// Takes one ICMP error of the relay socket with this token; the message that tells the client of it is put into a slot.
+    #[cold]
+    pub(crate) fn receive_icmp(&mut self, now: Now, token: u64, slot: usize) -> Option<FromPeer> {
+        let id = RelayedId::from_index(u32::try_from(token).ok()?);
+        let error = self.sockets.get(id)?.take_icmp_error()?;
+        let icmp = Icmp {
+            icmp_type: error.icmp_type,
+            code: error.code.into(),
+            data: error.mtu,
+        };
+        let room = HEADROOM..HEADROOM.saturating_add(ICMP_INDICATION_MAX_BYTES);
+        let packet = Packet::new(self.arena.slot_mut(slot), room)?;
+        match self.relay.handle_icmp(now, id, error.peer, icmp, packet) {
+            Decision::ToClient { path, bytes } => Some(FromPeer {
+                path,
+                bytes,
+                tos: 0,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Sends a part of a slot to a peer as a datagram that nobody on the way fragments.
+    #[cold]
+    pub(crate) fn send_slot_whole(
+        &mut self,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        slot: usize,
+        bytes: Span,
+        tos: u8,
+    ) {
+        if let Some(bytes) = self.arena.slot(slot).get(bytes.range()) {
+            send_whole(&self.sockets, &mut self.report, relayed, peer, bytes, tos);
+        }
+    }
+
+    /// As [`send_slot_whole`](Self::send_slot_whole), for bytes that lie elsewhere.
+    #[cold]
+    pub(crate) fn send_whole(
+        &mut self,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        bytes: &[u8],
+        tos: u8,
+    ) {
+        send_whole(&self.sockets, &mut self.report, relayed, peer, bytes, tos);
+    }
+
     /// Sends a part of a slot to a peer.
     #[inline]
     pub(crate) fn send_slot_to_peer(
@@ -420,6 +470,31 @@ fn hand_over(rings: &mut Rings, report: &mut Report, to: &Handover, bytes: &[u8]
     }
 }
 
+/// DF belongs to the socket and not to the datagram: it is set for this one (RFC 8656 §14).
+fn send_whole(
+    sockets: &SocketTable,
+    report: &mut Report,
+    relayed: RelayedId,
+    peer: SocketAddr,
+    bytes: &[u8],
+    tos: u8,
+) {
+    let Some(socket) = sockets.get(relayed) else {
+        return;
+    };
+    let result = socket
+        .set_dont_fragment(true)
+        .and_then(|()| send_to(socket.as_fd(), bytes, peer, None, tos));
+    report.to_peers.count(&result);
+    // If that failed, the socket would keep a bit that nobody asks for.
+    if let Err(error) = socket.set_dont_fragment(false) {
+        tracing::error!(
+            "relay socket {} keeps setting DF: {error}",
+            socket.local_address()
+        );
+    }
+}
+
 impl Rebuild {
     fn relay(&self) -> io::Result<Relay> {
         let mut seed = [0; 32];
@@ -436,6 +511,8 @@ impl Rebuild {
 
 /// The longest datagram there is. Only the part of a slot that is used takes memory.
 const PAYLOAD_MAX_BYTES: usize = 65_535;
+/// Header, XOR-PEER-ADDRESS with an IPv6 address, ICMP.
+const ICMP_INDICATION_MAX_BYTES: usize = 20 + 24 + 12;
 /// RFC 8489 §6.1 keeps messages below the least MTU of IPv6.
 const ANSWER_MAX_BYTES: usize = 1_280;
 /// The token of the doorbell in the poll; those of relay sockets are smaller.

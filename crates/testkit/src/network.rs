@@ -291,7 +291,12 @@ impl Network {
             (Outcome::Answered(_), Input::Peer { .. } | Input::Handover { .. }) => {
                 panic!("an answer to data")
             }
-            (Outcome::ToPeer { from, to, bytes }, _) => Some(Datagram {
+            (
+                Outcome::ToPeer {
+                    from, to, bytes, ..
+                },
+                _,
+            ) => Some(Datagram {
                 from: if self.server.relay_socket(*to).is_some() {
                     // Inside the host no NAT is passed.
                     *from

@@ -7,6 +7,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use turnbuckle_proto::Icmp;
 use turnbuckle_relay::{
     ClientAddress, ClientPath, Config, Decision, DropReason, Event, FiveTuple, HEADROOM, Handover,
     Limits, Now, Packet, Quota, Relay, RelayedId, RelayedPorts, ServerAddress, ShardId, Snapshot,
@@ -53,6 +54,8 @@ pub enum Outcome {
         to: SocketAddr,
         /// The payload.
         bytes: Vec<u8>,
+        /// With the DF bit.
+        dont_fragment: bool,
     },
     /// ChannelData or a Data indication for a client.
     ToClient {
@@ -156,6 +159,23 @@ impl Server {
         let outcome = shard.outcome(decision, &room, &[]);
         shard.finish(now, keep_events);
         outcome
+    }
+
+    /// An ICMP error about a datagram that was sent from a relay socket to a peer.
+    pub fn handle_icmp(
+        &mut self,
+        now: Now,
+        shard: usize,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        icmp: Icmp,
+    ) -> Outcome {
+        let shard = &mut self.shards[shard];
+        let mut room = Room::holding(&[DIRT; 56]);
+        let decision = shard
+            .relay
+            .handle_icmp(now, relayed, peer, icmp, room.packet());
+        shard.outcome(decision, &room, &[])
     }
 
     /// Runs the timers of all shards.
@@ -280,6 +300,7 @@ impl Shard {
                 relayed,
                 peer,
                 bytes,
+                dont_fragment,
             } => Outcome::ToPeer {
                 from: self
                     .sockets
@@ -287,6 +308,7 @@ impl Shard {
                     .expect("sent from an open socket"),
                 to: peer,
                 bytes: room.0[bytes.range()].to_vec(),
+                dont_fragment,
             },
             Decision::ToClient { path, bytes } => {
                 assert_eq!(path, Server::path(path.five_tuple), "the host's own handle");

@@ -1,5 +1,6 @@
 //! The crate over real sockets: loopback, and network namespaces made by the test that needs one.
 
+mod icmp;
 mod pending_error;
 mod poll;
 mod receive;

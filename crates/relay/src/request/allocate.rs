@@ -41,6 +41,7 @@ impl Relay {
             Some(UDP) => {}
             Some(_) => return Err(Reject::UnsupportedTransport),
         }
+        // Step 4: DONT-FRAGMENT asks whether Send indications may carry it, which they may.
         // Steps 5 and 7: a reserved port, or a port of a certain kind.
         let token = request.message.reservation_token()?;
         let even_port = request.message.even_port()?;
@@ -75,9 +76,9 @@ impl Relay {
         }
         let lifetime = self.granted(request.message.lifetime()?);
         let (owner, stable_name) = match client {
-            Client::User(User { owner, stable_name }) => {
-                (Some(owner.clone()), Arc::clone(stable_name))
-            }
+            Client::User(User {
+                owner, stable_name, ..
+            }) => (Some(owner.clone()), Arc::clone(stable_name)),
             Client::Anonymous => (None, Arc::clone(&self.anonymous_user)),
         };
         let ticket = self

@@ -103,7 +103,9 @@ impl Model {
         };
         let actual = match &step.outcome {
             Outcome::Dropped(_) => Expected::Nothing,
-            Outcome::ToPeer { from, to, bytes } => Expected::ToPeer {
+            Outcome::ToPeer {
+                from, to, bytes, ..
+            } => Expected::ToPeer {
                 from: *from,
                 to: *to,
                 bytes: bytes.clone(),
@@ -136,8 +138,14 @@ impl Model {
         };
         let (peer, data) = if let Ok(message) = Message::decode(bytes) {
             let is_send = message.class() == Class::Indication && message.method() == Method::SEND;
-            let knows =
-                |kind| matches!(kind, AttributeType::XOR_PEER_ADDRESS | AttributeType::DATA);
+            let knows = |kind| {
+                matches!(
+                    kind,
+                    AttributeType::XOR_PEER_ADDRESS
+                        | AttributeType::DATA
+                        | AttributeType::DONT_FRAGMENT
+                )
+            };
             match (message.peer_address(), message.data()) {
                 (Ok(Some(peer)), Some(data))
                     if is_send && message.unknown_required(knows).is_empty() =>

@@ -199,12 +199,12 @@ fn what_the_server_does_not_do_is_420_with_the_list() {
     let mut net = Setup::default().build();
     let mut alice = Client::alice();
     let request = Request::allocate()
-        .attribute(AttributeType::DONT_FRAGMENT, &[])
+        .attribute(AttributeType(0x7ab0), &[])
         .attribute(AttributeType(0x7abc), &[1; 3]);
     let answer = alice.ask(&mut net, &request).expect_error(420);
     assert_eq!(
         answer.unknown_attributes(),
-        [AttributeType::DONT_FRAGMENT, AttributeType(0x7abc)]
+        [AttributeType(0x7ab0), AttributeType(0x7abc)]
     );
     assert!(answer.is_signed_with(&alice.key().unwrap()));
     assert_eq!(net.server.allocations(), 0);

@@ -87,7 +87,7 @@ fn an_indication_that_lacks_something_is_dropped_unanswered() {
         whole.clone().without(AttributeType::DATA),
         whole.clone().without(AttributeType::XOR_PEER_ADDRESS),
         whole.clone().attribute(AttributeType(0x7001), &[]),
-        whole.clone().attribute(AttributeType::DONT_FRAGMENT, &[]),
+        whole.clone().attribute(AttributeType::EVEN_PORT, &[0]),
         whole
             .clone()
             .without(AttributeType::XOR_PEER_ADDRESS)

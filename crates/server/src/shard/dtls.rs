@@ -503,9 +503,14 @@ impl Dtls {
                 relayed,
                 peer,
                 bytes,
+                dont_fragment,
             } => {
                 let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
-                io.core.send_to_peer(relayed, peer, bytes, tos);
+                if dont_fragment {
+                    io.core.send_whole(relayed, peer, bytes, tos);
+                } else {
+                    io.core.send_to_peer(relayed, peer, bytes, tos);
+                }
                 true
             }
             Decision::ToShard { to, bytes } => {

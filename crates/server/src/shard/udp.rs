@@ -171,7 +171,12 @@ impl UdpShard {
             match event.token {
                 DOORBELL => clients.io.core.answer_doorbell(),
                 token if token >= LISTENERS => clients.receive(token - LISTENERS, now)?,
-                token => clients.receive_from_peer(token, now),
+                token => {
+                    if event.error {
+                        clients.receive_icmp(token, now);
+                    }
+                    clients.receive_from_peer(token, now);
+                }
             }
         }
         clients.receive_from_shards(now);
@@ -296,6 +301,21 @@ impl Clients {
         }
     }
 
+    /// An ICMP error about a datagram that was sent to a peer.
+    #[cold]
+    fn receive_icmp(&mut self, token: u64, now: Now) {
+        let io = &mut self.io;
+        if io.next_slot >= io.core.arena.slots() {
+            io.flush();
+        }
+        let slot = io.next_slot;
+        if let Some(from) = io.core.receive_icmp(now, token, slot) {
+            io.next_slot = slot.saturating_add(1);
+            let (start, len) = (from.bytes.start(), from.bytes.len());
+            self.deliver(now, &from.path, slot, start, len, from.tos);
+        }
+    }
+
     #[inline]
     fn carry_out(
         &mut self,
@@ -310,6 +330,16 @@ impl Clients {
                 relayed,
                 peer,
                 bytes,
+                dont_fragment: true,
+            } => {
+                let core = &mut self.io.core;
+                core.send_slot_whole(relayed, peer, slot, bytes, tos);
+            }
+            Decision::ToPeer {
+                relayed,
+                peer,
+                bytes,
+                dont_fragment: false,
             } => self
                 .io
                 .core

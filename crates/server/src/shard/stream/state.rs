@@ -153,9 +153,14 @@ impl State {
                 relayed,
                 peer,
                 bytes,
+                dont_fragment,
             } => {
                 let bytes = self.scratch.get(bytes.range()).unwrap_or_default();
-                self.core.send_to_peer(relayed, peer, bytes, 0);
+                if dont_fragment {
+                    self.core.send_whole(relayed, peer, bytes, 0);
+                } else {
+                    self.core.send_to_peer(relayed, peer, bytes, 0);
+                }
                 true
             }
             Decision::ToShard { to, bytes } => {
@@ -190,7 +195,12 @@ impl State {
         for event in events.iter() {
             if event.token == DOORBELL {
                 self.core.answer_doorbell();
-            } else if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
+                continue;
+            }
+            if event.error {
+                self.relay_icmp(now, event.token);
+            }
+            if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
                 let slot = self.core.arena.slot(0);
                 let bytes = slot.get(from.bytes.range()).unwrap_or_default();
                 if !deliver(&mut self.connections, &from.path, bytes) {
@@ -215,6 +225,18 @@ impl State {
                 if !deliver(&mut self.connections, &from.path, bytes) {
                     self.core.report.slow_reader += 1;
                 }
+            }
+        }
+    }
+
+    /// An ICMP error about a datagram that was sent to a peer.
+    #[cold]
+    fn relay_icmp(&mut self, now: Now, token: u64) {
+        if let Some(from) = self.core.receive_icmp(now, token, 0) {
+            let slot = self.core.arena.slot(0);
+            let bytes = slot.get(from.bytes.range()).unwrap_or_default();
+            if !deliver(&mut self.connections, &from.path, bytes) {
+                self.core.report.slow_reader += 1;
             }
         }
     }
