@@ -12,7 +12,7 @@ use crate::fault::Fault;
 use crate::keys;
 use crate::peer::{self, Origin, PeerRule, is_every_mapped_address};
 use crate::secret::Secret;
-use crate::settings::{ExternalIp, LogLevel};
+use crate::settings::{Alternates, ExternalIp, LogLevel};
 use crate::user::{User, UserCredential};
 use crate::value;
 
@@ -128,21 +128,49 @@ pub(crate) fn external_address(text: &str) -> Result<ExternalIp, Fault> {
     Ok(external)
 }
 
-/// An address with an optional port; names are let through, as they are looked up by clients or not at all.
-pub(crate) fn endpoint(_: &mut Draft, text: &str) -> Result<(), Fault> {
-    if text.parse::<SocketAddr>().is_ok() || text.parse::<IpAddr>().is_ok() {
-        return Ok(());
+/// A server to send clients to, in one of the lists.
+pub(crate) fn alternate_server(
+    draft: &mut Draft,
+    text: &str,
+    list: fn(&mut Alternates) -> &mut Vec<SocketAddr>,
+    default_port: u16,
+) -> Result<(), Fault> {
+    let server = endpoint(text, default_port)?;
+    if server.ip().is_unspecified() || server.port() == 0 {
+        return Err(Fault::new(format!(
+            "`{text}` is no server that clients could be sent to"
+        ))
+        .help("write the address and port that clients reach"));
+    }
+    let servers = list(&mut draft.settings.alternates);
+    if servers.contains(&server) {
+        draft.report(
+            Severity::Note,
+            format!("clients are sent to `{server}` already"),
+            "",
+        );
+    } else {
+        servers.push(server);
+    }
+    Ok(())
+}
+
+/// An address with an optional port.
+fn endpoint(text: &str, default_port: u16) -> Result<SocketAddr, Fault> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
     }
     let bracketed = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
-    if bracketed.is_some_and(|text| text.parse::<IpAddr>().is_ok()) {
-        return Ok(());
-    }
-    Err(
-        Fault::new(format!("`{text}` is not an address with a port"))
-            .help("write `192.0.2.1:3478` or `[2001:db8::1]:3478`"),
-    )
+    bracketed
+        .unwrap_or(text)
+        .parse::<IpAddr>()
+        .map(|ip| SocketAddr::new(ip, default_port))
+        .map_err(|_| {
+            Fault::new(format!("`{text}` is not an address with a port"))
+                .help("write `192.0.2.1:3478` or `[2001:db8::1]:3478`; names are not looked up")
+        })
 }
 
 pub(crate) fn aux_server(draft: &mut Draft, text: &str) -> Result<(), Fault> {

@@ -40,7 +40,8 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use peer::{Origin, PeerRule, PeerRules};
 pub use secret::Secret;
 pub use settings::{
-    AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel, LogSettings, LogTarget, Settings,
+    Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel, LogSettings, LogTarget,
+    Settings,
 };
 pub use turnserver_conf::{Outcome, Override, default_paths, turnserver_conf};
 pub use user::{User, UserCredential};

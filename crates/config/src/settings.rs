@@ -114,6 +114,8 @@ pub struct Settings {
     pub include_reason: bool,
     /// Channel numbers 0x5000 to 0x7FFF of RFC 5766 are accepted (`rfc5766-channel-numbers`). Default false.
     pub wide_channels: bool,
+    /// Servers that clients are sent to instead of being served (`alternate-server` and its kin). Default none.
+    pub alternates: Alternates,
     /// 401 answers per second and source (`unauthorized-ratelimit`, `unauthorized-ratelimit-rps`). Default 10;
     /// `None` (`unauthorized-ratelimit=0`) is no limit.
     pub unauthorized_rate: Option<NonZeroU32>,
@@ -181,6 +183,7 @@ impl Default for Settings {
             software_attribute: false,
             include_reason: false,
             wide_channels: false,
+            alternates: Alternates::default(),
             unauthorized_rate: DEFAULT_UNAUTHORIZED_RATE,
             log: LogSettings::default(),
             shards: None,
@@ -198,6 +201,19 @@ pub struct ExternalIp {
     pub public: IpAddr,
     /// The local relay address it stands for, of the same family; `None` stands for every one of that family.
     pub private: Option<IpAddr>,
+}
+
+/// Servers that clients are sent to (RFC 8489 §10), in the order of the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alternates {
+    /// For clients of every transport without a list of its own (`alternate-server`).
+    pub any: Vec<SocketAddr>,
+    /// For UDP clients (`udp-alternate-server`).
+    pub udp: Vec<SocketAddr>,
+    /// For TCP clients (`tcp-alternate-server`).
+    pub tcp: Vec<SocketAddr>,
+    /// For TLS and DTLS clients (`tls-alternate-server`).
+    pub tls: Vec<SocketAddr>,
 }
 
 /// Which authentication the file asked for, apart from the credentials it gave.

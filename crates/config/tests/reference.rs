@@ -63,6 +63,7 @@ fn reference_with_every_line_uncommented_is_read() {
         tcp_proxy_port: settings.tcp_proxy_port,
         tls_proxy_port: settings.tls_proxy_port,
         proxy_trusted: settings.proxy_trusted.clone(),
+        alternates: settings.alternates.clone(),
         shards: settings.shards,
         socket_buffer: settings.socket_buffer,
         pidfile: settings.pidfile.clone(),

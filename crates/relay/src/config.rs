@@ -6,6 +6,7 @@ use std::sync::Arc;
 use turnbuckle_proto::AddressFamily;
 
 use crate::address::Transport;
+use crate::alternate::Alternates;
 use crate::auth::Credentials;
 use crate::auth::nonce::NonceKey;
 use crate::auth::offer::Offer;
@@ -34,6 +35,8 @@ pub struct Config {
     pub reason_phrases: bool,
     /// Accept channel numbers up to 0x7FFF, as RFC 5766 had them.
     pub wide_channels: bool,
+    /// Where clients that want to allocate are sent to; by default nowhere.
+    pub alternates: Alternates,
     /// Most permissions, and most channels, that one allocation may hold.
     pub permissions_max: usize,
 }
@@ -109,6 +112,7 @@ impl Config {
             fingerprint: false,
             reason_phrases: false,
             wide_channels: false,
+            alternates: Alternates::default(),
             permissions_max: PERMISSIONS_MAX,
         }
     }

@@ -30,6 +30,7 @@
 
 mod address;
 mod allocation;
+mod alternate;
 mod auth;
 mod channel;
 mod config;
@@ -57,6 +58,7 @@ pub use address::{
     ClientAddress, ClientPath, Families, FiveTuple, PeerAddress, ServerAddress, Transport,
 };
 pub use allocation::{AllocationId, Traffic};
+pub use alternate::Alternates;
 pub use auth::nonce::NonceKey;
 pub use auth::users::{UserKeys, Users};
 pub use auth::{Credentials, SharedSecret, Unauthorized};

@@ -25,6 +25,8 @@ pub enum Reject {
     TooMany { what: &'static str, limit: usize },
     #[error("attributes that this server does not know:{}", List(.0))]
     UnknownAttributes(UnknownAttributes),
+    #[error("sent to {0}")]
+    TryAlternate(SocketAddr),
     #[error("the five-tuple has an allocation already")]
     AllocationExists,
     #[error("the five-tuple has no allocation")]
@@ -51,6 +53,7 @@ impl Reject {
     /// The error code (RFC 8489 §14.8, RFC 8656 §19).
     pub const fn code(&self) -> u16 {
         match self {
+            Self::TryAlternate(_) => 300,
             Self::BadRequest(_) | Self::BadAttribute(_) => 400,
             Self::Unauthorized(_) => 401,
             Self::Forbidden { .. } => 403,
@@ -80,7 +83,7 @@ impl Reject {
     pub(crate) const fn is_routine(&self) -> bool {
         matches!(
             self,
-            Self::Unauthorized(Unauthorized::Challenge) | Self::StaleNonce
+            Self::Unauthorized(Unauthorized::Challenge) | Self::StaleNonce | Self::TryAlternate(_)
         )
     }
 }
@@ -88,6 +91,7 @@ impl Reject {
 /// The registered reason phrase of a code that the server answers with.
 pub(crate) const fn phrase(code: u16) -> &'static str {
     match code {
+        300 => "Try Alternate",
         400 => "Bad Request",
         401 => "Unauthenticated",
         403 => "Forbidden",

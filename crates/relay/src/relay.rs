@@ -15,7 +15,7 @@ use turnbuckle_proto::{
 use crate::address::{ClientPath, FiveTuple};
 use crate::allocation::table::Table;
 use crate::allocation::{AllocationId, Lease};
-use crate::auth::{self, Client};
+use crate::auth::{self, Client, Unauthorized};
 use crate::config::Config;
 use crate::event::{EndReason, Event};
 use crate::packet::{Decision, Handover, Packet};
@@ -55,6 +55,8 @@ pub struct Relay {
     /// The operator lets clients reach addresses of this host, so more peers need a second look.
     pub(crate) host_is_opened: bool,
     pub(crate) hash_seeds: [[u64; 4]; 2],
+    /// Counts clients that were sent to other servers, so that these take turns.
+    pub(crate) next_alternate: usize,
 }
 
 /// A deletion that a retransmission may still ask for.
@@ -103,6 +105,7 @@ impl Relay {
             stats: Stats::default(),
             anonymous_user: Self::ANONYMOUS.into(),
             hash_seeds,
+            next_alternate: 0,
         }
     }
 
@@ -450,6 +453,14 @@ impl Relay {
             request.now,
         ) {
             Ok(client) => client,
+            // A stranger is sent away before it has shown a credential: a client that is redirected shows it to the other server.
+            Err(Reject::Unauthorized(Unauthorized::Challenge))
+                if method == Method::ALLOCATE
+                    && let Some(server) = self.alternate_server(request) =>
+            {
+                let outcome = Err(Reject::TryAlternate(server));
+                return self.respond(request, outcome, None, answer);
+            }
             Err(reject) => return self.respond(request, Err(reject), None, answer),
         };
         // RFC 8489 §6.3.1: unknown attributes are looked at once the request is known to be genuine.

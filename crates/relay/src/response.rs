@@ -103,6 +103,9 @@ pub(crate) fn error(
     if let Reject::UnknownAttributes(unknown) = reject {
         answer.unknown_attributes(unknown)?;
     }
+    if let Reject::TryAlternate(server) = reject {
+        answer.alternate_server(*server)?;
+    }
     if let Some(Challenge { nonce, offer }) = challenge {
         answer.realm(&config.realm)?;
         answer.nonce(nonce.as_str())?;

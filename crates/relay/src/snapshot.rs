@@ -184,6 +184,7 @@ impl Relay {
             stats: Stats::default(),
             anonymous_user: Self::ANONYMOUS.into(),
             hash_seeds: snapshot.hash_seeds,
+            next_alternate: 0,
         };
         let all: Vec<AllocationId> = relay.allocations.iter().map(|(id, _)| id).collect();
         for id in all {

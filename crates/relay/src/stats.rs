@@ -84,7 +84,9 @@ impl Stats {
 }
 
 /// Error codes that the server answers with (RFC 8489 §14.8, RFC 8656 §19).
-pub const REJECT_CODES: [u16; 12] = [400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 508];
+pub const REJECT_CODES: [u16; 13] = [
+    300, 400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 508,
+];
 
 macro_rules! drop_reasons {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {

@@ -11,8 +11,8 @@ use turnbuckle_config::{self as config, Settings, UserCredential};
 use turnbuckle_net::{Family, default_source, local_addresses, useful_parallelism};
 use turnbuckle_proto::{AddressFamily, LongTermKey};
 use turnbuckle_relay::{
-    Config, Credentials, DefaultFamily, Lifetimes, Limits, NonceKey, PeerPolicy, PeerRule, Rate,
-    RelayAddress, SHARDS_MAX, Services, SharedSecret, UserKeys, Users,
+    Alternates, Config, Credentials, DefaultFamily, Lifetimes, Limits, NonceKey, PeerPolicy,
+    PeerRule, Rate, RelayAddress, SHARDS_MAX, Services, SharedSecret, UserKeys, Users,
 };
 
 /// Everything that is decided before the first socket is opened.
@@ -291,6 +291,8 @@ fn relay_config(
     config.fingerprint = settings.fingerprint;
     config.reason_phrases = settings.include_reason;
     config.wide_channels = settings.wide_channels;
+    let config::Alternates { any, udp, tcp, tls } = settings.alternates.clone();
+    config.alternates = Alternates { any, udp, tcp, tls };
     Ok(config)
 }
 

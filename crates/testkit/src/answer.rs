@@ -92,6 +92,12 @@ impl Answer {
         self.message().password_algorithms().collect()
     }
 
+    /// ALTERNATE-SERVER.
+    pub fn alternate(&self) -> Option<SocketAddr> {
+        let message = self.message();
+        message.alternate_server().expect("a readable address")
+    }
+
     /// The types in UNKNOWN-ATTRIBUTES.
     pub fn unknown_attributes(&self) -> Vec<AttributeType> {
         self.message().unknown_attributes().collect()

@@ -1,6 +1,6 @@
 //! Keys of metrics, statistics and redirection.
 
-use super::{Key, Support, Value, port, unread, unread_address, unset, unused};
+use super::{Key, Parse, Support, Value, port, unread, unread_address, unset, unused};
 use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
@@ -74,26 +74,33 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 pub(super) const REDIRECTION: &[Key] = &[
-    redirection("alternate-server", "Server that clients are sent to"),
+    redirection(
+        "alternate-server",
+        |draft, text| apply::alternate_server(draft, text, |lists| &mut lists.any, 3478),
+        "Server that clients are sent to; several take turns, and the port is 3478 unless given",
+    ),
     redirection(
         "tls-alternate-server",
-        "Server that TLS clients are sent to",
+        |draft, text| apply::alternate_server(draft, text, |lists| &mut lists.tls, 5349),
+        "Server that TLS and DTLS clients are sent to; the port is 5349 unless given",
     ),
     redirection(
         "tcp-alternate-server",
+        |draft, text| apply::alternate_server(draft, text, |lists| &mut lists.tcp, 3478),
         "Server that TCP clients are sent to",
     ),
     redirection(
         "udp-alternate-server",
+        |draft, text| apply::alternate_server(draft, text, |lists| &mut lists.udp, 3478),
         "Server that UDP clients are sent to",
     ),
 ];
 
-const fn redirection(name: &'static str, help: &'static str) -> Key {
+const fn redirection(name: &'static str, add: Parse, help: &'static str) -> Key {
     Key::new(
         name,
-        Value::Syntax("ADDRESS[:PORT]", apply::endpoint),
-        Support::Later("clients are served here, not redirected"),
+        Value::Syntax("ADDRESS[:PORT]", add),
+        Support::Built,
         "",
         help,
     )

@@ -35,6 +35,10 @@ impl Relay {
         if let Some(existing) = existing {
             return self.answer_again(request, existing);
         }
+        // Step 11: at any point.
+        if let Some(server) = self.alternate_server(request) {
+            return Err(Reject::TryAlternate(server));
+        }
         // Step 3.
         match request.message.requested_transport()? {
             None => return Err(Reject::BadRequest("REQUESTED-TRANSPORT is missing")),

@@ -3,6 +3,7 @@
 use turnbuckle_testkit::CountingAllocator;
 
 mod allocate;
+mod alternate;
 mod amplification;
 mod binding;
 mod channel_bind;
