@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use crate::certificate::file;
 use crate::diagnostic::Severity;
 use crate::draft::{Draft, PlaceOrigin};
 use crate::fault::Fault;
@@ -17,14 +18,14 @@ use crate::user::{User, UserCredential};
 use crate::value;
 
 pub(crate) fn listening_ip(draft: &mut Draft, address: IpAddr) -> Result<(), Fault> {
-    if draft.settings.listening_ips.contains(&address) {
+    if draft.listen.ips.contains(&address) {
         draft.report(
             Severity::Note,
             format!("`{address}` is listened on already"),
             "",
         );
     } else {
-        draft.settings.listening_ips.push(address);
+        draft.listen.ips.push(address);
     }
     Ok(())
 }
@@ -195,14 +196,14 @@ pub(crate) fn aux_server(draft: &mut Draft, text: &str) -> Result<(), Fault> {
             Fault::new(format!("`{text}` has no port")).help("write a port from 1 to 65535")
         );
     }
-    if draft.settings.aux_servers.contains(&listener) {
+    if draft.listen.aux.contains(&listener) {
         draft.report(
             Severity::Note,
             format!("`{listener}` is listened on already"),
             "",
         );
     } else {
-        draft.settings.aux_servers.push(listener);
+        draft.listen.aux.push(listener);
     }
     Ok(())
 }
@@ -257,6 +258,10 @@ pub(crate) fn socket_buffer(draft: &mut Draft, bytes: u64) {
 
 pub(crate) fn user(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     let user = User::parse(text)?;
+    add_user(draft, user)
+}
+
+pub(crate) fn add_user(draft: &mut Draft, user: User) -> Result<(), Fault> {
     if let UserCredential::Password(password) = &user.credential {
         refuse_example(password)?;
     }
@@ -271,6 +276,26 @@ pub(crate) fn user(draft: &mut Draft, text: &str) -> Result<(), Fault> {
             );
         }
         None => users.push(user),
+    }
+    Ok(())
+}
+
+pub(crate) fn user_file(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let file = file("user-file", text)?;
+    if draft.user_files.iter().any(|(other, _)| *other == file) {
+        draft.report(Severity::Note, "this file is given already", "");
+    } else {
+        draft.user_files.push((file, draft.place.clone()));
+    }
+    Ok(())
+}
+
+pub(crate) fn static_auth_secret_file(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    let file = file("static-auth-secret-file", text)?;
+    if draft.secret_files.iter().any(|(other, _)| *other == file) {
+        draft.report(Severity::Note, "this file is given already", "");
+    } else {
+        draft.secret_files.push((file, draft.place.clone()));
     }
     Ok(())
 }

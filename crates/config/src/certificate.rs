@@ -32,14 +32,19 @@ pub(crate) fn pkey(draft: &mut Draft, text: &str) -> Result<(), Fault> {
 }
 
 pub(crate) fn pkey_pwd(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.key_password = key_password(text)?;
+    Ok(())
+}
+
+/// The password of a key; an empty one is none.
+pub(crate) fn key_password(text: &str) -> Result<Option<Secret>, Fault> {
     if text == keys::EXAMPLE_SECRET {
         return Err(Fault::new(
             "this is the example of a reference file, not the password of a key",
         )
         .help("write the password of the key, or remove the line if it has none"));
     }
-    draft.key_password = (!text.is_empty()).then(|| Secret::new(text));
-    Ok(())
+    Ok((!text.is_empty()).then(|| Secret::new(text)))
 }
 
 /// Puts each `cert` together with the `pkey` at the same place in its row.
@@ -89,7 +94,8 @@ pub(crate) fn pair(draft: &mut Draft) {
     }
 }
 
-fn file(key: &str, text: &str) -> Result<PathBuf, Fault> {
+/// The file that a key names.
+pub(crate) fn file(key: &str, text: &str) -> Result<PathBuf, Fault> {
     if text.is_empty() {
         return Err(Fault::new(format!("`{key}` needs a value"))
             .help(format!("write `{key}=FILE`, or remove the line")));

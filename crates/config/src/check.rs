@@ -8,13 +8,15 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use crate::apply::external_address;
 use crate::diagnostic::Severity;
 use crate::differences::differences;
-use crate::draft::{Draft, Given, Place};
+use crate::draft::{Draft, Format, Given, Place};
+use crate::files::{self, Files};
 use crate::peer::PeerRule;
 use crate::settings::{AuthAsked, DefaultFamily, ExternalIp, LogLevel, LogTarget};
 use crate::user::UserCredential;
 
 /// Fills in what follows from several keys, and reports where they contradict each other.
-pub(crate) fn finish(draft: &mut Draft) {
+pub(crate) fn finish(draft: &mut Draft, host: Option<&dyn Files>) {
+    files::load(draft, host);
     listeners::check(draft);
     ports(draft);
     addresses(draft);
@@ -33,7 +35,8 @@ pub(crate) fn finish(draft: &mut Draft) {
         Some(rate) => Some(rate),
         None => draft.settings.unauthorized_rate,
     };
-    if draft.has_file() {
+    // What coturn would have done with a file of ours is no question.
+    if draft.has_file() && draft.format == Format::Conf {
         draft.settings.differences = differences(draft);
     }
 }
@@ -103,18 +106,14 @@ fn ports(draft: &mut Draft) {
     }
 }
 
-/// The ports that UDP clients are served on, with the key each comes from.
+/// The ports that datagrams of clients arrive at, with the key each comes from.
 fn udp_ports(draft: &Draft) -> Vec<(&'static str, u16)> {
-    let settings = &draft.settings;
-    let mut ports = Vec::new();
-    if settings.udp {
-        ports.push(("listening-port", settings.listening_port));
-        let aux_servers = settings.aux_servers.iter();
-        ports.extend(aux_servers.map(|listener| ("aux-server", listener.port())));
-    }
-    if settings.dtls {
-        ports.push(("tls-listening-port", settings.tls_listening_port));
-    }
+    let mut ports: Vec<_> = draft
+        .planned
+        .iter()
+        .filter(|(listener, _)| listener.transport.is_datagram())
+        .map(|&(listener, name)| (name, listener.port))
+        .collect();
     ports.dedup();
     ports
 }
@@ -153,11 +152,7 @@ fn addresses(draft: &mut Draft) {
 
 fn place_of_address(draft: &Draft, external: ExternalIp) -> Place {
     let same = |given: &&Given| {
-        given.key.name == "external-ip"
-            && given
-                .text
-                .as_deref()
-                .is_some_and(|text| external_address(text) == Ok(external))
+        given.key.name == "external-ip" && external_address(given.text.expose()) == Ok(external)
     };
     draft
         .given
@@ -168,8 +163,10 @@ fn place_of_address(draft: &Draft, external: ExternalIp) -> Place {
 }
 
 fn authentication(draft: &mut Draft) {
-    let secret = draft.secret || !draft.settings.secrets.is_empty();
-    let accounts = !draft.settings.users.is_empty();
+    let secret_given =
+        !draft.settings.secrets.is_empty() || !draft.settings.secret_files.is_empty();
+    let secret = draft.secret || secret_given;
+    let accounts = !draft.settings.users.is_empty() || !draft.settings.user_files.is_empty();
     if draft.settings.anonymous {
         draft.settings.auth_asked = AuthAsked::Anonymous;
         let place = draft.place_of("no-auth");
@@ -203,7 +200,7 @@ fn authentication(draft: &mut Draft) {
         (false, false) => AuthAsked::Nothing,
     };
     // A broken `user` line is reported already; that none is left is not one more error.
-    if draft.long_term && !secret && !draft.is_given("user") {
+    if draft.long_term && !secret && !accounts && !draft.is_given("user") {
         let place = draft.place_of("lt-cred-mech");
         draft.report_at(
             &place,
@@ -212,7 +209,7 @@ fn authentication(draft: &mut Draft) {
             "add `user=name:password`, or write `use-auth-secret` and `static-auth-secret=…`",
         );
     }
-    if draft.secret && draft.settings.secrets.is_empty() && !draft.is_given("static-auth-secret") {
+    if draft.secret && !secret_given && !draft.is_given("static-auth-secret") {
         let place = draft.place_of("use-auth-secret");
         draft.report_at(
             &place,
@@ -325,6 +322,8 @@ fn lifetimes(draft: &mut Draft) {
 }
 
 fn peers(draft: &mut Draft) {
+    let rules = std::mem::take(&mut draft.peer_rules);
+    draft.settings.peers.take_in_order(rules);
     if draft.settings.peers.allow_loopback {
         let place = draft.place_of("allow-loopback-peers");
         draft.report_at(
@@ -373,7 +372,8 @@ fn log(draft: &mut Draft) {
         (false, true) => LogLevel::Debug,
         (false, false) => LogLevel::Info,
     };
-    draft.settings.log.level = draft.min_level.map_or(wanted, |least| wanted.min(least));
+    let bounded = draft.min_level.map_or(wanted, |least| wanted.min(least));
+    draft.settings.log.level = draft.level.unwrap_or(bounded);
     if draft.syslog && draft.log_file.is_some() {
         let place = draft.place_of("log-file");
         draft.report_at(

@@ -73,7 +73,7 @@ impl Diagnostic {
         let arrow = paint.with(BLUE, "-->");
         match (&self.file, self.line) {
             (Some(file), Some(line)) => {
-                let text = self.source_line(source, line);
+                let text = source_line(source, line);
                 let shown = Excerpt::new(text, &self.span, self.hidden.as_ref());
                 let file = printable(&file.display().to_string());
                 let _ = writeln!(out, "{gutter}{arrow} {file}:{line}:{}", shown.column + 1);
@@ -104,19 +104,24 @@ impl Diagnostic {
         }
         out
     }
+}
 
-    fn source_line<'a>(&self, source: &'a str, line: u32) -> &'a str {
-        let index = usize::try_from(line)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(1);
-        let text = source.split('\n').nth(index).unwrap_or_default();
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if index == 0 {
-            text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
-        } else {
-            text
-        }
+fn source_line(source: &str, line: u32) -> &str {
+    let index = usize::try_from(line)
+        .unwrap_or(usize::MAX)
+        .saturating_sub(1);
+    let text = source.split('\n').nth(index).unwrap_or_default();
+    let text = text.strip_suffix('\r').unwrap_or(text);
+    if index == 0 {
+        text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
+    } else {
+        text
     }
+}
+
+/// A line of a file fit for a terminal, with what must not be shown replaced.
+pub(crate) fn shown_line(source: &str, line: u32, hidden: Option<&Range<usize>>) -> String {
+    Excerpt::new(source_line(source, line), &(0..0), hidden).text
 }
 
 /// How bad a finding is, the worst first.

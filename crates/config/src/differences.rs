@@ -7,6 +7,7 @@ use std::num::NonZeroU32;
 use ipnet::IpNet;
 
 use crate::draft::Draft;
+use crate::listener::Transport;
 use crate::settings::{AuthAsked, Difference, LogTarget};
 
 /// The differences that this draft gives rise to, the weightiest first.
@@ -84,7 +85,9 @@ pub(crate) fn differences(draft: &Draft) -> Vec<Difference> {
             None,
         );
     }
-    if !draft.is_given("max-connections") && (settings.tcp || settings.serves_tls()) {
+    if !draft.is_given("max-connections")
+        && (settings.listens(Transport::Tcp) || settings.serves_tls())
+    {
         add(
             format!(
                 "the server holds at most {} connections; coturn sets no limit (`max-connections`)",

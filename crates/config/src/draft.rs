@@ -2,12 +2,15 @@
 //!
 //! Owns the findings and the places; the rules that span several keys are in `check`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::fault::Fault;
-use crate::keys::Key;
+use crate::keys::{self, Key};
+use crate::listener::{DEFAULT_PORT, DEFAULT_TLS_PORT, Listener};
+use crate::peer::PeerRule;
 use crate::secret::Secret;
 use crate::settings::{LogLevel, Settings};
 
@@ -19,6 +22,9 @@ pub(crate) struct Draft {
     /// Where the key being read stands.
     pub(crate) place: Place,
     pub(crate) given: Vec<Given>,
+    pub(crate) listen: Listen,
+    /// Every listener with the key it comes from, once they are known.
+    pub(crate) planned: Vec<(Listener, &'static str)>,
     pub(crate) min_port: Option<u16>,
     pub(crate) max_port: Option<u16>,
     /// Files of `cert`, in order.
@@ -26,6 +32,15 @@ pub(crate) struct Draft {
     /// Files of `pkey`, in order.
     pub(crate) keys: Vec<(PathBuf, Place)>,
     pub(crate) key_password: Option<Secret>,
+    /// Files of `static-auth-secret-file`, in order.
+    pub(crate) secret_files: Vec<(PathBuf, Place)>,
+    /// Files of `user-file`, in order.
+    pub(crate) user_files: Vec<(PathBuf, Place)>,
+    /// The peer rules of a TOML file, in order: whether each opens its range.
+    pub(crate) peer_rules: Vec<(bool, PeerRule)>,
+    /// The level that a TOML file names.
+    pub(crate) level: Option<LogLevel>,
+    pub(crate) format: Format,
     pub(crate) long_term: bool,
     pub(crate) secret: bool,
     pub(crate) keep_family: bool,
@@ -42,8 +57,9 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(format: Format) -> Self {
         Self {
+            format,
             unauthorized_limit: true,
             ..Self::default()
         }
@@ -79,6 +95,11 @@ impl Draft {
         help: &str,
     ) {
         let mut message = message.into();
+        let mut help = help.to_owned();
+        if self.format == Format::Toml {
+            message = toml_words(&message);
+            help = toml_words(&help);
+        }
         let (file, line) = match &place.origin {
             PlaceOrigin::File(file, line) => (Some(file.clone()), Some(*line)),
             PlaceOrigin::CommandLine(key) => {
@@ -93,7 +114,7 @@ impl Draft {
             line,
             span: place.span.clone(),
             message,
-            help: (!help.is_empty()).then(|| help.to_owned()),
+            help: (!help.is_empty()).then_some(help),
             hidden: place.hidden.clone(),
         });
     }
@@ -137,13 +158,87 @@ impl Draft {
     }
 }
 
+/// What the keys about listeners say, each on its own.
+pub(crate) struct Listen {
+    pub(crate) port: u16,
+    pub(crate) tls_port: u16,
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) aux: Vec<SocketAddr>,
+    pub(crate) udp: bool,
+    pub(crate) tcp: bool,
+    pub(crate) tcp_proxy_port: Option<u16>,
+    pub(crate) tls_proxy_port: Option<u16>,
+    /// The list of a TOML file, which stands in place of all of these.
+    pub(crate) list: Option<Vec<Listener>>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            port: DEFAULT_PORT,
+            tls_port: DEFAULT_TLS_PORT,
+            ips: Vec::new(),
+            aux: Vec::new(),
+            udp: true,
+            tcp: true,
+            tcp_proxy_port: None,
+            tls_proxy_port: None,
+            list: None,
+        }
+    }
+}
+
+/// Which format is being read; messages name things as it does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// `turnserver.conf`.
+    #[default]
+    Conf,
+    /// `turnbuckle.toml`.
+    Toml,
+}
+
 /// A known key that was given.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Given {
     pub(crate) key: &'static Key,
     pub(crate) place: Place,
-    /// The value as written; absent where it is secret.
-    pub(crate) text: Option<String>,
+    /// The value as `turnserver.conf` would have it; empty for a bare key.
+    pub(crate) text: Secret,
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        (self.key.name, &self.place, &self.text) == (other.key.name, &other.place, &other.text)
+    }
+}
+
+/// A sentence with each key between backticks under the name that `turnbuckle.toml` has for it.
+fn toml_words(text: &str) -> String {
+    let word = |word: &str| -> Option<String> {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        };
+        let key = keys::find(name)?;
+        let path = key.toml_path()?;
+        let inverted = key.toml_field().is_some_and(|(_, _, inverted)| inverted);
+        Some(match value {
+            None if inverted => format!("{path} = false"),
+            None => path,
+            Some("") => format!("{path} ="),
+            Some(value) if value.parse::<u64>().is_ok() => format!("{path} = {value}"),
+            Some(value) => format!("{path} = \"{value}\""),
+        })
+    };
+    text.split('`')
+        .zip([false, true].into_iter().cycle())
+        .map(|(part, quoted)| match word(part).filter(|_| quoted) {
+            Some(word) => word,
+            None => part.to_owned(),
+        })
+        .collect::<Vec<_>>()
+        .join("`")
 }
 
 /// Where a finding belongs.

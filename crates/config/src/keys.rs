@@ -46,6 +46,7 @@ pub struct Key {
     pub secret: bool,
     /// The key is Turnbuckle's own; coturn warns of it and goes on.
     pub own: bool,
+    pub(crate) toml: Toml,
     pub(crate) value: Value,
 }
 
@@ -99,9 +100,48 @@ impl Key {
             ("SECRET" | "PASSWORD", _) => example_secret!(),
             ("CIPHERS", _) => "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384",
             ("FILE", _) if self.name == "cert" => "/etc/turnbuckle/fullchain.pem",
+            ("FILE", _) if self.name == "static-auth-secret-file" => "/etc/turnbuckle/secret",
+            ("FILE", _) if self.name == "user-file" => "/etc/turnbuckle/users",
             ("FILE", _) if self.name == "pkey" => "/etc/turnbuckle/privkey.pem",
             ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
             _ => "example",
+        }
+    }
+
+    /// The table and field of `turnbuckle.toml` that holds the value, and whether it is true where the key is 0. `None` for
+    /// what is written otherwise there, and for keys without effect.
+    pub(crate) fn toml_field(&self) -> Option<(&'static str, &'static str, bool)> {
+        if self.support != Support::Built {
+            return None;
+        }
+        let table = SECTIONS
+            .iter()
+            .find(|section| section.keys.iter().any(|key| key.name == self.name))?
+            .table;
+        match self.toml {
+            Toml::Same => Some((table, self.name, false)),
+            Toml::Named(field) => Some((table, field, false)),
+            Toml::Inverted(field, _) => Some((table, field, true)),
+            Toml::InvertedElsewhere(table, field, _) => Some((table, field, true)),
+            Toml::Within(_) => None,
+        }
+    }
+
+    /// One line of help for the field of `turnbuckle.toml`, without a full stop.
+    pub fn toml_help(&self) -> &'static str {
+        match self.toml {
+            Toml::Inverted(_, help) | Toml::InvertedElsewhere(_, _, help) => help,
+            Toml::Same | Toml::Named(_) | Toml::Within(_) => self.help,
+        }
+    }
+
+    /// What `turnbuckle.toml` calls it, such as `limits.user-quota`; `None` if it has no effect and no place there.
+    pub fn toml_path(&self) -> Option<String> {
+        match self.toml {
+            Toml::Within(path) if self.support == Support::Built => Some(path.to_owned()),
+            _ => self
+                .toml_field()
+                .map(|(table, field, _)| format!("{table}.{field}")),
         }
     }
 
@@ -121,6 +161,7 @@ impl Key {
             repeats: false,
             secret: false,
             own: false,
+            toml: Toml::Same,
             value,
         }
     }
@@ -144,6 +185,26 @@ impl Key {
         self.own = true;
         self
     }
+
+    const fn toml(mut self, toml: Toml) -> Self {
+        self.toml = toml;
+        self
+    }
+}
+
+/// Where `turnbuckle.toml` has what a key says. Keys that are not [`Support::Built`] have no place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Toml {
+    /// The field of the same name in the table of the section.
+    Same,
+    /// A field of another name in the table of the section.
+    Named(&'static str),
+    /// A field that is true where the key is 0, and what it is for.
+    Inverted(&'static str, &'static str),
+    /// The same, in another table.
+    InvertedElsewhere(&'static str, &'static str, &'static str),
+    /// Part of a list of tables, or of a field that stands for several keys: its path.
+    Within(&'static str),
 }
 
 /// What becomes of a key in this version.
@@ -168,14 +229,25 @@ pub enum Support {
     },
 }
 
-/// Every key, section by section, with the heading of the section.
-pub fn sections() -> &'static [(&'static str, &'static [Key])] {
+/// Keys that belong together.
+#[derive(Clone, Copy, Debug)]
+pub struct Section {
+    /// What reference files write above them.
+    pub heading: &'static str,
+    /// The table of `turnbuckle.toml` that has them.
+    pub table: &'static str,
+    /// The keys.
+    pub keys: &'static [Key],
+}
+
+/// Every key, section by section.
+pub fn sections() -> &'static [Section] {
     SECTIONS
 }
 
 /// Every key, in the order of [`sections`].
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    SECTIONS.iter().flat_map(|(_, keys)| *keys)
+    SECTIONS.iter().flat_map(|section| section.keys)
 }
 
 /// The key of exactly this name; coturn tells upper from lower case.
@@ -293,20 +365,36 @@ fn unread_address(_: &mut Draft, _: IpAddr) -> Result<(), Fault> {
 /// Takes a key that has no effect and no value.
 fn unset(_: &mut Draft) {}
 
-const SECTIONS: &[(&str, &[Key])] = &[
-    ("Listeners and sockets", listeners::KEYS),
-    ("Relay endpoints and addresses", relay::KEYS),
-    ("Authentication", auth::KEYS),
-    ("Quotas and bandwidth", auth::QUOTAS),
-    ("Peer access control", peers::KEYS),
-    ("TLS and DTLS", tls::KEYS),
-    ("Logging", log::KEYS),
-    ("Metrics and statistics", metrics::KEYS),
-    ("Redirection", metrics::REDIRECTION),
-    ("STUN behaviour and protocol compatibility", stun::KEYS),
-    ("Process and administration", process::KEYS),
-    ("Keys of earlier coturn versions", historic::KEYS),
+const SECTIONS: &[Section] = &[
+    section("Listeners and sockets", "server", listeners::KEYS),
+    section("Relay endpoints and addresses", "relay", relay::KEYS),
+    section("Authentication", "auth", auth::KEYS),
+    section("Quotas and bandwidth", "limits", auth::QUOTAS),
+    section("Peer access control", "peers", peers::KEYS),
+    section("TLS and DTLS", "tls", tls::KEYS),
+    section("Logging", "log", log::KEYS),
+    section("Metrics and statistics", "metrics", metrics::KEYS),
+    section("Redirection", "redirection", metrics::REDIRECTION),
+    section(
+        "STUN behaviour and protocol compatibility",
+        "stun",
+        stun::KEYS,
+    ),
+    section("Process and administration", "process", process::KEYS),
+    section(
+        "Keys of earlier coturn versions",
+        "historic",
+        historic::KEYS,
+    ),
 ];
+
+const fn section(heading: &'static str, table: &'static str, keys: &'static [Key]) -> Section {
+    Section {
+        heading,
+        table,
+        keys,
+    }
+}
 
 /// What reference files show in place of a secret.
 pub(crate) const EXAMPLE_SECRET: &str = example_secret!();

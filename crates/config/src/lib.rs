@@ -1,5 +1,7 @@
 //! Configuration files, what is wrong with them, and the [`Settings`] they give.
 //!
+//! There are two formats, `turnserver.conf` as coturn has it and `turnbuckle.toml`, and one table of keys behind both.
+//!
 //! Owns the text formats, every default and every diagnostic. Must not open a file or a socket, read a clock, or look
 //! a name up: text goes in, values come out, so that a file can be checked on any host.
 //!
@@ -18,6 +20,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "clap")]
+pub mod command_line;
 pub mod keys;
 
 mod apply;
@@ -26,22 +30,36 @@ mod check;
 mod diagnostic;
 mod differences;
 mod draft;
+mod effective;
 mod fault;
+mod files;
 mod line;
+mod listener;
+mod outcome;
 mod peer;
+mod review;
 mod secret;
 mod settings;
+mod toml_text;
+mod turnbuckle_toml;
 mod turnserver_conf;
+mod units;
 mod user;
 mod value;
 
 pub use certificate::CertificateFiles;
 pub use diagnostic::{Diagnostic, Severity};
+pub use effective::{Field, FieldSource, FieldValue};
+pub use files::Files;
+pub use listener::{Listener, Transport};
+pub use outcome::{Outcome, default_paths, read, read_alone};
 pub use peer::{Origin, PeerRule, PeerRules};
+pub use review::{Reading, Verdict};
 pub use secret::Secret;
 pub use settings::{
     Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel, LogSettings, LogTarget,
     Settings,
 };
-pub use turnserver_conf::{Outcome, Override, default_paths, turnserver_conf};
+pub use turnbuckle_toml::turnbuckle_toml;
+pub use turnserver_conf::{Override, turnserver_conf};
 pub use user::{User, UserCredential};

@@ -30,8 +30,82 @@ pub struct PeerRule {
     pub last: IpAddr,
     /// The rule as written, for telling which one denied a peer.
     pub text: String,
+    /// What the operator calls it (`turnbuckle.toml` only).
+    pub name: Option<String>,
     /// Where it was written.
     pub origin: Origin,
+}
+
+impl PeerRules {
+    /// Takes rules of which the first that matches decides, each with whether it opens its range: what an earlier one
+    /// refuses is cut out of a later one that opens it.
+    pub(crate) fn take_in_order(&mut self, rules: Vec<(bool, PeerRule)>) {
+        let mut refused: Vec<PeerRule> = Vec::new();
+        for (opens, rule) in rules {
+            if opens {
+                self.allowed.extend(without(rule, &refused));
+            } else {
+                refused.push(rule);
+            }
+        }
+        self.denied.extend(refused);
+    }
+}
+
+/// What is left of a range once others are cut out of it.
+fn without(rule: PeerRule, cut: &[PeerRule]) -> Vec<PeerRule> {
+    let mut left = vec![rule];
+    for cut in cut {
+        left = left
+            .into_iter()
+            .flat_map(|rule| {
+                let apart = rule.first.is_ipv4() != cut.first.is_ipv4()
+                    || rule.last < cut.first
+                    || cut.last < rule.first;
+                if apart {
+                    return [Some(rule), None];
+                }
+                let below = previous(cut.first)
+                    .filter(|_| rule.first < cut.first)
+                    .map(|last| PeerRule {
+                        last,
+                        ..rule.clone()
+                    });
+                let above = next(cut.last)
+                    .filter(|_| cut.last < rule.last)
+                    .map(|first| PeerRule { first, ..rule });
+                [below, above]
+            })
+            .flatten()
+            .collect();
+    }
+    left
+}
+
+fn previous(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_sub(1)
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+    }
+}
+
+fn next(address: IpAddr) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) => v4
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv4Addr::from_bits(bits).into()),
+        IpAddr::V6(v6) => v6
+            .to_bits()
+            .checked_add(1)
+            .map(|bits| Ipv6Addr::from_bits(bits).into()),
+    }
 }
 
 impl PeerRule {
@@ -62,6 +136,7 @@ impl PeerRule {
             first,
             last,
             text: text.to_owned(),
+            name: None,
             origin,
         })
     }
@@ -235,5 +310,45 @@ mod tests {
         ]
         .map(|text| rule.contains(text.parse().unwrap()));
         assert_eq!(inside, [false, true, true, false, false, false]);
+    }
+
+    #[test]
+    fn first_rule_that_matches_decides() {
+        let written = [
+            (false, "10.0.0.5"),
+            (true, "10.0.0.0/29"),
+            (false, "10.0.0.7"),
+            (true, "::/0"),
+            (false, "10.0.0.0"),
+            (true, "0.0.0.0-10.0.0.0"),
+        ];
+        let rules: Vec<_> = written
+            .map(|(opens, text)| (opens, parse(text).unwrap()))
+            .into();
+        let mut taken = PeerRules::default();
+        taken.take_in_order(rules.clone());
+        for text in [
+            "9.255.255.255",
+            "10.0.0.0",
+            "10.0.0.4",
+            "10.0.0.5",
+            "10.0.0.6",
+            "10.0.0.7",
+            "10.0.0.8",
+            "0.0.0.0",
+            "::1",
+        ] {
+            let ip: IpAddr = text.parse().unwrap();
+            let first = rules.iter().find(|(_, rule)| rule.contains(ip));
+            let opened = taken.allowed.iter().any(|rule| rule.contains(ip));
+            let refused = !opened && taken.denied.iter().any(|rule| rule.contains(ip));
+            let expected = first.map(|(opens, _)| *opens);
+            assert_eq!(
+                (opened, refused),
+                (expected == Some(true), expected == Some(false)),
+                "{text}"
+            );
+        }
+        assert_eq!(taken.denied.len(), 3);
     }
 }

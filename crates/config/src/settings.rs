@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::certificate::CertificateFiles;
+use crate::listener::{Listener, Transport};
 use crate::peer::PeerRules;
 use crate::secret::Secret;
 use crate::user::User;
@@ -20,16 +21,10 @@ use crate::user::User;
 /// `turnserver.conf`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Port of the plain UDP and TCP listeners (`listening-port`). Default 3478.
-    pub listening_port: u16,
-    /// Port of the TLS listeners, and of DTLS where that is on (`tls-listening-port`). Default 5349; may be the same as
-    /// `listening_port`.
-    pub tls_listening_port: u16,
-    /// Addresses listened on (`listening-ip`, repeatable). Default empty: every address of the host.
-    pub listening_ips: Vec<IpAddr>,
-    /// Further plain listeners besides `listening_ips` and `listening_port`, for each transport that is on
-    /// (`aux-server`, repeatable). No two are the same; no port is 0. Default empty.
-    pub aux_servers: Vec<SocketAddr>,
+    /// Where clients are served (`listening-ip`, `listening-port`, `tls-listening-port`, `aux-server`, `tcp-proxy-port`,
+    /// `tls-proxy-port`, less what `no-udp`, `no-tcp` and `no-tls` take away). Never empty and no two the same. Default: UDP
+    /// and TCP on port 3478 of every address of the host, and TLS on port 5349 once there is a certificate.
+    pub listeners: Vec<Listener>,
     /// Local addresses of relay sockets (`relay-ip`, repeatable). Default empty: the server chooses.
     pub relay_ips: Vec<IpAddr>,
     /// Addresses told to clients in place of the local ones (`external-ip`, repeatable). Default empty.
@@ -41,6 +36,10 @@ pub struct Settings {
     /// Shared secrets of time-limited credentials (`static-auth-secret`, repeatable), the first being the one that
     /// new credentials are made with. Default empty.
     pub secrets: Vec<Secret>,
+    /// Files that secrets were or are to be read from (`static-auth-secret-file`, repeatable). Default empty.
+    pub secret_files: Vec<PathBuf>,
+    /// Files that accounts were or are to be read from (`user-file`, repeatable). Default empty.
+    pub user_files: Vec<PathBuf>,
     /// Character between expiry and user in a time-limited username (`rest-api-separator`). Default `:`.
     pub rest_separator: char,
     /// Static accounts (`user`, repeatable); names are unique. Default empty.
@@ -55,15 +54,10 @@ pub struct Settings {
     pub total_quota: Option<NonZeroU32>,
     /// Which peers are opened and refused besides the built-in ranges (`allowed-peer-ip`, `denied-peer-ip`).
     pub peers: PeerRules,
-    /// Plain UDP clients are served (cleared by `no-udp`). Default true. With none of `udp`, `tcp`, `dtls` and
-    /// [`Settings::serves_tls`] a file is refused.
-    pub udp: bool,
-    /// Plain TCP clients are served (cleared by `no-tcp`). Default true.
-    pub tcp: bool,
-    /// TLS clients are wanted (cleared by `no-tls`). Default true, which has an effect once there is a certificate: see
-    /// [`Settings::serves_tls`].
+    /// TLS is spoken on TCP listeners of every kind (cleared by `no-tls`). Default true, which has an effect once there is a
+    /// certificate: see [`Settings::serves_tls`].
     pub tls: bool,
-    /// DTLS clients are served (`dtls`), for which there is a certificate. Default false.
+    /// DTLS is spoken on UDP listeners of every kind (`dtls`), for which there is a certificate. Default false.
     pub dtls: bool,
     /// Certificates of TLS and DTLS (`cert` and `pkey` in pairs, repeatable), the first being the one for clients that
     /// name no server (SNI, RFC 6066 §3) or one that no certificate is for. Default empty. The files are not read here.
@@ -72,13 +66,8 @@ pub struct Settings {
     pub tls12: bool,
     /// Cipher suites of TLS in the words of OpenSSL, as written (`cipher-list`). Default none: all that are offered.
     pub cipher_list: Option<String>,
-    /// Port of a TCP listener, for plain TURN and TLS, on which each connection begins with a PROXY header
-    /// (`tcp-proxy-port`). Default none. `proxy_trusted` is not empty where this is given.
-    pub tcp_proxy_port: Option<u16>,
-    /// The same once more on a port of its own, where a proxy has one for TLS (`tls-proxy-port`). Default none.
-    pub tls_proxy_port: Option<u16>,
-    /// Proxies whose header is believed (`proxy-trusted`, repeatable); no other may connect to the two ports above.
-    /// Default empty.
+    /// Proxies whose header is believed (`proxy-trusted`, repeatable); no other may connect to a listener that
+    /// is [`Listener::proxied`]. Default empty.
     pub proxy_trusted: Vec<IpNet>,
     /// Connections of TCP and TLS clients held at a time (`max-connections`). Default 10000; never 0.
     pub connections_max: usize,
@@ -136,20 +125,26 @@ impl Settings {
     pub fn serves_tls(&self) -> bool {
         self.tls && !self.certificates.is_empty()
     }
+
+    /// Whether clients of this transport have a listener of their own, behind a proxy or not.
+    pub fn listens(&self, transport: Transport) -> bool {
+        self.listeners
+            .iter()
+            .any(|listener| listener.transport == transport)
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listening_port: DEFAULT_LISTENING_PORT,
-            tls_listening_port: DEFAULT_TLS_LISTENING_PORT,
-            listening_ips: Vec::new(),
-            aux_servers: Vec::new(),
+            listeners: Listener::defaults(),
             relay_ips: Vec::new(),
             external_ips: Vec::new(),
             relay_ports: DEFAULT_RELAY_PORTS,
             realm: None,
             secrets: Vec::new(),
+            secret_files: Vec::new(),
+            user_files: Vec::new(),
             rest_separator: ':',
             users: Vec::new(),
             anonymous: false,
@@ -157,15 +152,11 @@ impl Default for Settings {
             user_quota: DEFAULT_USER_QUOTA,
             total_quota: DEFAULT_TOTAL_QUOTA,
             peers: PeerRules::default(),
-            udp: true,
-            tcp: true,
             tls: true,
             dtls: false,
             certificates: Vec::new(),
             tls12: true,
             cipher_list: None,
-            tcp_proxy_port: None,
-            tls_proxy_port: None,
             proxy_trusted: Vec::new(),
             connections_max: DEFAULT_CONNECTIONS_MAX,
             pending_connections_max: DEFAULT_PENDING_CONNECTIONS_MAX,
@@ -306,8 +297,6 @@ pub struct Difference {
     pub line: Option<u32>,
 }
 
-const DEFAULT_LISTENING_PORT: u16 = 3478;
-const DEFAULT_TLS_LISTENING_PORT: u16 = 5349;
 const DEFAULT_CONNECTIONS_MAX: usize = 10_000;
 const DEFAULT_PENDING_CONNECTIONS_MAX: usize = 128;
 const DEFAULT_MAX_ALLOCATE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -5,23 +5,13 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::check;
-use crate::diagnostic::{BYTE_ORDER_MARK, Diagnostic, Severity};
-use crate::draft::{Draft, Given, Place, PlaceOrigin};
+use crate::diagnostic::{BYTE_ORDER_MARK, Severity};
+use crate::draft::{Draft, Format, Given, Place, PlaceOrigin};
 use crate::keys::{self, Key, Support, Value};
 use crate::line::{Line, Part};
-use crate::secret::REDACTED;
-use crate::settings::Settings;
+use crate::outcome::Outcome;
+use crate::secret::{REDACTED, Secret};
 use crate::value;
-
-/// What a file and a command line came to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
-    /// The settings; `None` if any finding is an error, so that a server cannot start on half a file.
-    pub settings: Option<Settings>,
-    /// Every finding, in the order of the lines; those about no line come last.
-    pub diagnostics: Vec<Diagnostic>,
-}
 
 /// A key given on the command line.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,51 +39,14 @@ impl fmt::Debug for Override {
 
 /// Reads a `turnserver.conf`, then the keys of the command line, and reports all that is wrong at once.
 ///
-/// `path` is what findings call the file; it is not opened. Text that is not UTF-8 should be converted with
-/// [`String::from_utf8_lossy`]: a key or value that it damaged is an error here, a damaged comment is not. A key of the
-/// command line wins over the file, or is added if it may stand more than once.
+/// `path` is what findings call the file; it is not opened, and neither are files that it names. Text that is not UTF-8
+/// should be converted with [`String::from_utf8_lossy`]: a key or value that it damaged is an error here, a damaged comment
+/// is not. A key of the command line wins over the file, or is added if it may stand more than once.
 pub fn turnserver_conf(path: &Path, source: &str, overrides: &[Override]) -> Outcome {
-    let mut draft = Draft::new();
-    match source.find('\0') {
-        Some(_) => draft.diagnostics.push(
-            Diagnostic::new(
-                Severity::Error,
-                "this is not a text file: it holds NUL bytes",
-            )
-            .with_file(path)
-            .with_help("save it as UTF-8 text; some editors write UTF-16"),
-        ),
-        None => read_file(&mut draft, path, source),
-    }
-    for given in overrides {
-        read_override(&mut draft, given);
-    }
-    check::finish(&mut draft);
-    let mut diagnostics = draft.diagnostics;
-    diagnostics.sort_by_key(|found| found.line.unwrap_or(u32::MAX));
-    let failed = diagnostics
-        .iter()
-        .any(|found| found.severity == Severity::Error);
-    Outcome {
-        settings: (!failed).then_some(draft.settings),
-        diagnostics,
-    }
+    Outcome::of(Format::Conf, path, source, overrides, None)
 }
 
-/// Where a `turnserver.conf` is looked for when none is named, the first found being used.
-///
-/// Unlike coturn, the working directory is not among them: who can write there could name the secrets.
-pub fn default_paths() -> &'static [&'static str] {
-    &[
-        "/etc/turnbuckle/turnserver.conf",
-        "/etc/turnserver.conf",
-        "/etc/coturn/turnserver.conf",
-        "/usr/local/etc/turnserver.conf",
-        "/usr/local/etc/coturn/turnserver.conf",
-    ]
-}
-
-fn read_file(draft: &mut Draft, path: &Path, source: &str) {
+pub(crate) fn read_file(draft: &mut Draft, path: &Path, source: &str) {
     let source = source.strip_prefix(BYTE_ORDER_MARK).unwrap_or(source);
     for (text, number) in source.split('\n').zip(1..) {
         let text = text.strip_suffix('\r').unwrap_or(text);
@@ -298,7 +251,7 @@ fn read_unknown(draft: &mut Draft, text: &str, part: &Part<'_>) {
     draft.report(Severity::Warning, message, &help);
 }
 
-fn read_override(draft: &mut Draft, given: &Override) {
+pub(crate) fn read_override(draft: &mut Draft, given: &Override) {
     draft.place = Place {
         origin: PlaceOrigin::CommandLine(given.key.clone()),
         ..Place::default()
@@ -317,11 +270,11 @@ fn read_override(draft: &mut Draft, given: &Override) {
     }
 }
 
-fn read_key(draft: &mut Draft, key: &'static Key, text: Option<&str>) {
+pub(crate) fn read_key(draft: &mut Draft, key: &'static Key, text: Option<&str>) {
     let given = Given {
         key,
         place: draft.place.clone(),
-        text: (!key.secret).then(|| text.unwrap_or_default().to_owned()),
+        text: Secret::new(text.unwrap_or_default()),
     };
     report_repetition(draft, &given);
     match value::read(draft, key, text) {
@@ -401,7 +354,7 @@ fn report_support(draft: &mut Draft, key: &Key, asked: bool) {
 }
 
 /// Characters that change what a line says without being seen. A tab is a blank.
-fn is_unseen(character: char) -> bool {
+pub(crate) fn is_unseen(character: char) -> bool {
     character != '\t'
         && (character.is_control()
             || matches!(

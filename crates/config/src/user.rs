@@ -23,28 +23,46 @@ impl User {
                     .help("write `user=name:password`"),
             );
         };
-        if name.is_empty() {
-            return Err(Fault::new("the account has no name").help("write `user=name:password`"));
+        match rest.strip_prefix("0x") {
+            Some(digits) => Self::with_key(name, digits),
+            None => Self::with_password(name, rest),
         }
-        if name.len() > USERNAME_MAX_BYTES {
-            return Err(Fault::new(format!(
-                "the account name is longer than {USERNAME_MAX_BYTES} bytes"
-            ))
-            .help("RFC 8489 §14.3 sets this limit for USERNAME"));
-        }
-        if rest.is_empty() {
+    }
+
+    /// An account with a password as it is.
+    pub(crate) fn with_password(name: &str, password: &str) -> Result<Self, Fault> {
+        check_name(name)?;
+        if password.is_empty() {
             return Err(Fault::new("the account has an empty password")
                 .help("write `user=name:password`; an empty password would let anyone in"));
         }
-        let credential = match rest.strip_prefix("0x") {
-            Some(digits) => UserCredential::Key(key(digits)?),
-            None => UserCredential::Password(Secret::new(rest)),
-        };
         Ok(Self {
             name: name.to_owned(),
-            credential,
+            credential: UserCredential::Password(Secret::new(password)),
         })
     }
+
+    /// An account with the key made of name, realm and password: 32 hexadecimal digits.
+    pub(crate) fn with_key(name: &str, digits: &str) -> Result<Self, Fault> {
+        check_name(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            credential: UserCredential::Key(key(digits)?),
+        })
+    }
+}
+
+fn check_name(name: &str) -> Result<(), Fault> {
+    if name.is_empty() {
+        return Err(Fault::new("the account has no name").help("write `user=name:password`"));
+    }
+    if name.len() > USERNAME_MAX_BYTES {
+        return Err(Fault::new(format!(
+            "the account name is longer than {USERNAME_MAX_BYTES} bytes"
+        ))
+        .help("RFC 8489 §14.3 sets this limit for USERNAME"));
+    }
+    Ok(())
 }
 
 /// What a static account is checked against.
@@ -69,7 +87,7 @@ impl fmt::Debug for UserCredential {
 
 fn key(digits: &str) -> Result<[u8; 16], Fault> {
     let fault = || {
-        Fault::new("the key behind 0x is not 32 hexadecimal digits").help(
+        Fault::new("the key is not 32 hexadecimal digits").help(
             "the key is MD5(name:realm:password); a password that begins with 0x has to be given as such a key",
         )
     };

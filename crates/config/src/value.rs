@@ -153,7 +153,7 @@ fn boolean(draft: &mut Draft, key: &Key, text: &str) -> Result<bool, Fault> {
     Ok(on)
 }
 
-fn first_letter_boolean(text: &str) -> Option<bool> {
+pub(crate) fn first_letter_boolean(text: &str) -> Option<bool> {
     let mut letters = text.bytes().map(|byte| byte.to_ascii_lowercase());
     match (letters.next()?, letters.next()) {
         (b'0' | b'n' | b'f', _) | (b'o', Some(b'f')) => Some(false),

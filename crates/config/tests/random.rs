@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn a_number_in_range_is_read_as_it_is(port in 1u16..) {
         let outcome = turnserver_conf(Path::new("f"), &format!("listening-port={port}"), &[]);
-        prop_assert_eq!(outcome.settings.unwrap().listening_port, port);
+        prop_assert_eq!(outcome.settings.unwrap().listeners[0].port, port);
     }
 
     #[test]

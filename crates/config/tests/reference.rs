@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use turnbuckle_config::keys::{self, Key, Support};
-use turnbuckle_config::{AuthAsked, Outcome, Settings, turnserver_conf};
+use turnbuckle_config::{AuthAsked, Outcome, Settings, turnbuckle_toml, turnserver_conf};
 
 #[test]
 fn reference_says_what_the_table_says() {
@@ -49,19 +49,18 @@ fn reference_with_every_line_uncommented_is_read() {
     // Where the table names a default, that default is what the server does.
     let defaults = Settings::default();
     let expected = Settings {
-        listening_ips: settings.listening_ips.clone(),
+        listeners: settings.listeners.clone(),
         relay_ips: settings.relay_ips.clone(),
         external_ips: settings.external_ips.clone(),
         realm: settings.realm.clone(),
         secrets: settings.secrets.clone(),
         users: settings.users.clone(),
+        secret_files: settings.secret_files.clone(),
+        user_files: settings.user_files.clone(),
         auth_asked: AuthAsked::Both,
         peers: settings.peers.clone(),
-        aux_servers: settings.aux_servers.clone(),
         certificates: settings.certificates.clone(),
         cipher_list: settings.cipher_list.clone(),
-        tcp_proxy_port: settings.tcp_proxy_port,
-        tls_proxy_port: settings.tls_proxy_port,
         proxy_trusted: settings.proxy_trusted.clone(),
         alternates: settings.alternates.clone(),
         shards: settings.shards,
@@ -72,12 +71,59 @@ fn reference_with_every_line_uncommented_is_read() {
     };
     assert_eq!(settings, expected);
     assert!(!settings.peers.allow_loopback && settings.serves_tls() && !settings.dtls);
-    assert_eq!(settings.aux_servers.len(), 1);
+    // Plain UDP and TCP, the same at the port of `aux-server`, TLS, and two ports behind a proxy.
+    assert_eq!(settings.listeners.len(), 7);
     // The examples of `allowed-peer-ip` and `denied-peer-ip` are read as rules.
     assert_eq!(
         (settings.peers.allowed.len(), settings.peers.denied.len()),
         (1, 1)
     );
+}
+
+#[test]
+fn toml_reference_says_what_the_table_says() {
+    let expected = toml_reference();
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(path("turnbuckle.toml"), &expected).unwrap();
+    }
+    assert_eq!(
+        source("turnbuckle.toml"),
+        expected,
+        "run the test with UPDATE_REFERENCE=1"
+    );
+}
+
+#[test]
+fn toml_reference_as_it_stands_is_the_default() {
+    let outcome = turnbuckle_toml(Path::new("file"), &source("turnbuckle.toml"), &[]);
+    assert_eq!(outcome.diagnostics, []);
+    assert_eq!(outcome.settings, Some(Settings::default()));
+}
+
+#[test]
+fn toml_reference_with_every_line_uncommented_is_read() {
+    let text = uncommented(&source("turnbuckle.toml"));
+    let outcome = turnbuckle_toml(Path::new("file"), &text, &[]);
+    let shown: String = outcome
+        .diagnostics
+        .iter()
+        .map(|found| found.render(&text, false))
+        .collect();
+    let settings = outcome.settings.expect(&shown);
+    assert_eq!(settings.listeners.len(), 7);
+    assert_eq!(
+        (settings.peers.allowed.len(), settings.peers.denied.len()),
+        (1, 2)
+    );
+    assert_eq!((settings.users.len(), settings.certificates.len()), (2, 1));
+    // What is shown as a default is the default.
+    let defaults = Settings::default();
+    assert_eq!(settings.relay_ports, defaults.relay_ports);
+    assert_eq!(settings.nonce_lifetime, defaults.nonce_lifetime);
+    assert_eq!(settings.user_quota, defaults.user_quota);
+    assert_eq!(settings.log, defaults.log);
+    assert_eq!((settings.stun, settings.tls12), (true, true));
+    assert_eq!(settings.auth_asked, AuthAsked::Both);
 }
 
 #[test]
@@ -118,21 +164,30 @@ fn every_file_is_tested() {
     names.retain(|name| {
         Path::new(name)
             .extension()
-            .is_some_and(|extension| extension == "conf")
+            .is_some_and(|extension| extension == "conf" || extension == "toml")
     });
     names.sort();
-    assert_eq!(names, ["matrix.conf", "minimal.conf", "turnserver.conf"]);
+    assert_eq!(
+        names,
+        [
+            "matrix.conf",
+            "minimal.conf",
+            "turnbuckle.toml",
+            "turnserver.conf"
+        ]
+    );
 }
 
 fn reference() -> String {
     let mut text = String::from(HEADER);
-    for (heading, keys) in keys::sections() {
-        let built: Vec<_> = keys
+    for section in keys::sections() {
+        let built: Vec<_> = section
+            .keys
             .iter()
             .filter(|key| key.support == Support::Built)
             .collect();
         if !built.is_empty() {
-            text += &format!("\n\n## {heading}\n");
+            text += &format!("\n\n## {}\n", section.heading);
         }
         for key in built {
             text += &format!("\n# {}.\n", key.help);
@@ -146,6 +201,67 @@ fn reference() -> String {
         }
     }
     text
+}
+
+fn toml_reference() -> String {
+    let mut text = format!("{TOML_HEADER}{TOML_LISTENERS}");
+    for section in keys::sections() {
+        let fields: Vec<_> = section
+            .keys
+            .iter()
+            .filter(|key| {
+                key.toml_path()
+                    .is_some_and(|path| path.starts_with(section.table))
+            })
+            .filter_map(|key| Some((key, key.toml_example()?)))
+            .collect();
+        // `no-tls` stands with the listeners in one format and with TLS in the other.
+        let moved = keys::all().filter(|key| {
+            let path = key.toml_path().unwrap_or_default();
+            path.starts_with(&format!("{}.", section.table))
+                && section.keys.iter().all(|other| other.name != key.name)
+        });
+        let moved = moved.filter_map(|key| Some((key, key.toml_example()?)));
+        let lists = match section.table {
+            "auth" => TOML_USERS,
+            "tls" => TOML_CERTIFICATES,
+            "peers" => TOML_RULES,
+            "log" => TOML_LEVEL,
+            _ => "",
+        };
+        if fields.is_empty() && lists.is_empty() {
+            continue;
+        }
+        text += &format!("\n\n## {}\n\n[{}]\n", section.heading, section.table);
+        if lists == TOML_LEVEL {
+            text += lists;
+        }
+        for (key, example) in fields.into_iter().chain(moved) {
+            text += &format!("\n# {}.\n", key.toml_help());
+            if let Some(line) = toml_properties(key) {
+                text += &format!("# {line}\n");
+            }
+            text += &format!("#{example}\n");
+        }
+        if lists != TOML_LEVEL {
+            text += lists;
+        }
+    }
+    text
+}
+
+fn toml_properties(key: &Key) -> Option<String> {
+    let mut parts = Vec::new();
+    if !key.words().is_empty() {
+        parts.push(format!("one of {}", key.words().join(", ")));
+    }
+    if !key.default.is_empty() {
+        parts.push("the default".to_owned());
+    }
+    if key.repeats {
+        parts.push("one or a list".to_owned());
+    }
+    (!parts.is_empty()).then(|| format!("({})", parts.join("; ")))
 }
 
 /// What a reader wants to know of a key besides what it is for.
@@ -177,7 +293,9 @@ fn properties(key: &Key) -> Option<String> {
 /// The file with every commented key in force; comments have a blank behind their `#`.
 fn uncommented(text: &str) -> String {
     let line = |line: &str| match line.strip_prefix('#') {
-        Some(key) if key.starts_with(|c: char| c.is_ascii_alphabetic()) => format!("{key}\n"),
+        Some(key) if key.starts_with(|c: char| c == '[' || c.is_ascii_alphabetic()) => {
+            format!("{key}\n")
+        }
         _ => format!("{line}\n"),
     };
     text.lines()
@@ -221,4 +339,77 @@ const HEADER: &str = "\
 #
 # A line holds one key, then a blank or =, then the value. A key that is on or off takes 1 or 0, and alone means 1.
 # A comment has a line of its own. Values may stand in double quotes, and have to if they hold a blank and #.
+";
+const TOML_HEADER: &str = "\
+# Reference of turnbuckle.toml for Turnbuckle.
+#
+# Each field stands here with its default, or with an example where it has none. Nothing in this file is in force: take away
+# the # before a field to change it. A field that is not known is an error. `turnctl config convert` writes such a file from a
+# turnserver.conf, and `turnctl config check` explains one.
+#
+# Durations are texts with s, m, h or d (\"90s\", \"1h 30m\"), sizes and rates have their units too (\"2 MiB\", \"10 MiB/s\",
+# \"80 Mbit/s\"). Times, sizes and rates of 0 may be written as 0.
+
+
+## Where clients are served
+#
+# One table for each listener. Without any: UDP and TCP on port 3478 of every address of the host, and TLS on port 5349 once
+# there is a certificate. Once one is given, none but these are there.
+#
+# transport: udp, tcp, tls, dtls, or a list of them. Listeners for tcp speak TLS as well, and those for udp DTLS where a
+#            listener for it is given.
+# address:   an address or a list of them; every address of the host if left out.
+# port:      3478 for udp and tcp, 5349 for tls and dtls if left out.
+# proxy:     each connection begins with a PROXY header, and proxy-trusted alone may connect.
+";
+const TOML_LISTENERS: &str = "
+#[[listeners]]
+#address = [\"192.0.2.1\", \"2001:db8::1\"]
+#port = 3478
+#transport = [\"udp\", \"tcp\"]
+
+#[[listeners]]
+#transport = [\"tls\", \"dtls\"]
+
+#[[listeners]]
+#port = 3481
+#transport = \"tcp\"
+#proxy = true
+";
+const TOML_USERS: &str = "
+# Static accounts, with a password or with the key MD5(name:realm:password).
+
+#[[auth.users]]
+#name = \"alice\"
+#password = \"replace-with-a-random-text\"
+
+#[[auth.users]]
+#name = \"bob\"
+#key = \"bc807ee29df3c9ffa736523fb2c4e8ee\"
+";
+const TOML_CERTIFICATES: &str = "
+# Certificate chain and private key, PEM; the server's own certificate comes first in its file, and one file may hold both. Of
+# several, the name that a client asks for chooses.
+
+#[[tls.certificates]]
+#cert = \"/etc/turnbuckle/fullchain.pem\"
+#key = \"/etc/turnbuckle/privkey.pem\"
+#password = \"replace-with-a-random-text\"
+";
+const TOML_RULES: &str = "
+# Peers to open and to refuse, besides the built-in ranges: an address, first-last or address/prefix, or a list of them. The
+# first rule that matches an address decides; a name is for the log.
+
+#[[peers.rules]]
+#name = \"media server\"
+#allow = \"192.168.7.20\"
+
+#[[peers.rules]]
+#name = \"lab\"
+#deny = [\"198.51.100.0/24\", \"2001:db8:1::/48\"]
+";
+const TOML_LEVEL: &str = "
+# Least severe line that is logged.
+# (one of error, warning, info, debug, trace; the default)
+#level = \"info\"
 ";

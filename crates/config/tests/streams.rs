@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use insta::assert_snapshot;
-use turnbuckle_config::{Outcome, Override, Settings, turnserver_conf};
+use turnbuckle_config::{Listener, Outcome, Override, Settings, Transport, turnserver_conf};
 
 #[test]
 fn streams_are_on_and_bounded_without_a_file() {
@@ -17,12 +17,8 @@ fn streams_are_on_and_bounded_without_a_file() {
         },
         Settings::default()
     );
-    assert!(settings.udp && settings.tcp && settings.tls && settings.tls12);
-    assert!(!settings.dtls && !settings.serves_tls());
-    assert_eq!(
-        (settings.listening_port, settings.tls_listening_port),
-        (3478, 5349)
-    );
+    assert!(settings.tls && settings.tls12 && !settings.dtls && !settings.serves_tls());
+    assert_eq!(listeners(&settings), ["udp *:3478", "tcp *:3478"]);
     assert_eq!(
         (settings.connections_max, settings.pending_connections_max),
         (10_000, 128)
@@ -113,7 +109,10 @@ fn keys_of_tls() {
         ok("cert=/c\npkey=/k\nno-tlsv1_2\ncipher-list=HIGH:!aNULL\ntls-listening-port=443\n");
     assert!(!settings.tls12);
     assert_eq!(settings.cipher_list.as_deref(), Some("HIGH:!aNULL"));
-    assert_eq!(settings.tls_listening_port, 443);
+    assert_eq!(
+        listeners(&settings),
+        ["udp *:3478", "tcp *:3478", "tls *:443"]
+    );
     assert_eq!(ok("cipher-list=\n").cipher_list, None);
     // One port for both is what clients behind strict firewalls need.
     let one_port = "cert=/c\npkey=/k\nlistening-port=443\ntls-listening-port=443\n";
@@ -159,13 +158,13 @@ fn transports_may_be_off_while_one_is_left() {
         ),
         (
             "no-udp\nno-tcp\ntcp-proxy-port=3480\nproxy-trusted=192.0.2.1\n",
-            [false; 4],
+            [false, true, false, false],
         ),
     ] {
         let settings = ok(source);
         let on = [
-            settings.udp,
-            settings.tcp,
+            settings.listens(Transport::Udp),
+            settings.listens(Transport::Tcp),
             settings.serves_tls(),
             settings.dtls,
         ];
@@ -177,10 +176,16 @@ fn transports_may_be_off_while_one_is_left() {
 #[test]
 fn further_listeners() {
     let source = "aux-server=192.0.2.1:443\naux-server=[2001:db8::1]:443\naux-server=0.0.0.0:80\n";
-    let expected = ["192.0.2.1:443", "[2001:db8::1]:443", "0.0.0.0:80"];
     assert_eq!(
-        ok(source).aux_servers,
-        expected.map(|text| text.parse().unwrap())
+        listeners(&ok(source))[2..],
+        [
+            "udp 192.0.2.1:443",
+            "tcp 192.0.2.1:443",
+            "udp 2001:db8::1:443",
+            "tcp 2001:db8::1:443",
+            "udp 0.0.0.0:80",
+            "tcp 0.0.0.0:80"
+        ]
     );
     assert_eq!(report(source), "");
 }
@@ -188,20 +193,27 @@ fn further_listeners() {
 #[test]
 fn further_listeners_that_are_there_already() {
     let source = "aux-server=192.0.2.1:443\naux-server=192.0.2.1:443\naux-server=192.0.2.1:3478\n";
-    assert_eq!(ok(source).aux_servers.len(), 1);
+    assert_eq!(ok(source).listeners.len(), 4);
     assert_snapshot!(report(source));
-    let listeners = |source| ok(source).aux_servers.len();
+    let further = |source| {
+        ok(source)
+            .listeners
+            .iter()
+            .filter(|l| l.transport == Transport::Udp)
+            .count()
+            - 1
+    };
     // Of the addresses listened on, none is this one.
     assert_eq!(
-        listeners("listening-ip=192.0.2.2\naux-server=192.0.2.1:3478\n"),
+        further("listening-ip=192.0.2.2\naux-server=192.0.2.1:3478\n"),
         1
     );
     assert_eq!(
-        listeners("listening-ip=192.0.2.2\naux-server=192.0.2.2:3478\n"),
+        further("listening-ip=192.0.2.2\naux-server=192.0.2.2:3478\n"),
         0
     );
     assert_eq!(
-        listeners("listening-ip=0.0.0.0\naux-server=192.0.2.2:3478\naux-server=[::1]:3478\n"),
+        further("listening-ip=0.0.0.0\naux-server=192.0.2.2:3478\naux-server=[::1]:3478\n"),
         1
     );
 }
@@ -222,8 +234,8 @@ fn proxies() {
                   proxy-trusted=2001:db8::/32\ncert=/c\npkey=/k\n";
     let settings = ok(source);
     assert_eq!(
-        (settings.tcp_proxy_port, settings.tls_proxy_port),
-        (Some(3480), Some(5350))
+        listeners(&settings)[3..],
+        ["tcp *:3480 proxied", "tls *:5350 proxied"]
     );
     let trusted: Vec<_> = settings
         .proxy_trusted
@@ -273,7 +285,10 @@ fn ports_of_proxies_are_for_proxies_alone() {
     // What is off does not stand in the way.
     let source =
         "proxy-trusted=10.0.0.1\nno-tcp\ntcp-proxy-port=3478\ntls-proxy-port=5349\nno-tls\n";
-    assert_eq!(ok(source).tcp_proxy_port, Some(3478));
+    assert_eq!(
+        listeners(&ok(source)),
+        ["udp *:3478", "tcp *:3478 proxied", "tls *:5349 proxied"]
+    );
 }
 
 #[test]
@@ -353,4 +368,17 @@ fn render(outcome: &Outcome, source: &str) -> String {
         .collect();
     assert!(!text.contains("hunter2"), "{text}");
     text
+}
+
+/// Each listener in a few words; `*` is every address.
+fn listeners(settings: &Settings) -> Vec<String> {
+    let shown = |listener: &Listener| {
+        let address = listener.address.map_or("*".to_owned(), |ip| ip.to_string());
+        let proxied = if listener.proxied { " proxied" } else { "" };
+        format!(
+            "{} {address}:{}{proxied}",
+            listener.transport, listener.port
+        )
+    };
+    settings.listeners.iter().map(shown).collect()
 }

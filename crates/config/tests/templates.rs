@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use insta::assert_snapshot;
-use turnbuckle_config::{AuthAsked, DefaultFamily, LogTarget, Settings, Severity, turnserver_conf};
+use turnbuckle_config::{
+    AuthAsked, DefaultFamily, LogTarget, Settings, Severity, Transport, turnserver_conf,
+};
 
 #[test]
 fn synapse() {
@@ -35,10 +37,10 @@ fn nextcloud_talk() {
 #[test]
 fn jitsi() {
     let (settings, report) = read("jitsi.conf");
-    assert_eq!(settings.listening_port, 4446);
+    assert_eq!(ports(&settings, Transport::Udp), [4446]);
     assert_eq!(settings.default_family, DefaultFamily::Keep);
-    assert!(!settings.tcp && settings.serves_tls());
-    assert_eq!(settings.tls_listening_port, 4445);
+    assert!(!settings.listens(Transport::Tcp) && settings.serves_tls());
+    assert_eq!(ports(&settings, Transport::Tls), [4445]);
     assert_snapshot!(report);
 }
 
@@ -61,15 +63,16 @@ fn matrix_docker_ansible() {
     let (settings, report) = read("matrix-docker-ansible.conf");
     assert_eq!(settings.relay_ports, 49152..=49172);
     assert_eq!(settings.log.target, LogTarget::Stdout);
-    assert!(settings.tcp && !settings.tls && !settings.dtls);
+    assert!(settings.listens(Transport::Tcp) && !settings.tls && !settings.dtls);
     assert_snapshot!(report);
 }
 
 #[test]
 fn nixos() {
     let (settings, report) = read("nixos.conf");
-    assert!(settings.secure_stun && settings.udp && !settings.anonymous);
-    assert!(!settings.tcp && settings.serves_tls() && !settings.dtls);
+    assert!(settings.secure_stun && !settings.anonymous);
+    assert!(settings.listens(Transport::Udp) && !settings.listens(Transport::Tcp));
+    assert!(settings.serves_tls() && !settings.dtls);
     assert_eq!(settings.log.target, LogTarget::Syslog);
     assert!(!settings.log.stdout_copy);
     assert_snapshot!(report);
@@ -80,6 +83,14 @@ fn debian() {
     let (settings, report) = read("debian.conf");
     assert_eq!(settings.auth_asked, AuthAsked::Nothing);
     assert_snapshot!(report);
+}
+
+fn ports(settings: &Settings, transport: Transport) -> Vec<u16> {
+    let of_transport = settings
+        .listeners
+        .iter()
+        .filter(|listener| listener.transport == transport);
+    of_transport.map(|listener| listener.port).collect()
 }
 
 /// The settings of a template, and what is said about it: findings, then differences.

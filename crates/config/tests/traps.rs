@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use insta::assert_snapshot;
 use turnbuckle_config::{
-    AuthAsked, DefaultFamily, LogLevel, LogTarget, Outcome, Override, Settings, UserCredential,
-    turnserver_conf,
+    AuthAsked, DefaultFamily, LogLevel, LogTarget, Outcome, Override, Settings, Transport,
+    UserCredential, turnserver_conf,
 };
 
 #[test]
@@ -156,7 +156,7 @@ fn accepted_forms_are_silent() {
                   no-cli\r\n\
                   static-auth-secret = \"quoted-0123456789\"  \r\n";
     let settings = ok(source);
-    assert_eq!(settings.listening_ips, [ip("127.0.0.1"), ip("::1")]);
+    assert_eq!(addresses(&settings), [ip("127.0.0.1"), ip("::1")]);
     assert_eq!(settings.realm.as_deref(), Some("example org"));
     assert_eq!(settings.secrets[0].expose(), "quoted-0123456789");
     assert!(settings.fingerprint);
@@ -184,7 +184,7 @@ fn semicolons_and_quotes() {
                   log-file=\"/var/log/turn.log\"; # text\n";
     let settings = ok(source);
     assert!(settings.fingerprint);
-    assert_eq!(settings.listening_port, 3479);
+    assert_eq!(settings.listeners[0].port, 3479);
     assert_eq!(settings.realm.as_deref(), Some("example.org;"));
     assert_eq!(settings.rest_separator, ';');
     assert_eq!(settings.secrets[1].expose(), "'0123456789abcdef'");
@@ -207,7 +207,8 @@ fn booleans() {
     let source =
         "fingerprint=never\nno-tcp=once\nno-tls=0\nsecure-stun=tru # x\nuse-auth-secret=0\n";
     let settings = ok(source);
-    assert!(!settings.fingerprint && !settings.tcp && settings.tls && settings.secure_stun);
+    assert!(!settings.fingerprint && settings.tls && settings.secure_stun);
+    assert!(!settings.listens(Transport::Tcp));
     assert_eq!(settings.auth_asked, AuthAsked::Secret);
     assert_snapshot!(report(source));
     assert_snapshot!(
@@ -241,7 +242,7 @@ fn repeated_keys() {
     assert_eq!(settings.realm.as_deref(), Some("b.example"));
     assert_eq!(
         (
-            settings.listening_ips.len(),
+            addresses(&settings).len(),
             settings.secrets.len(),
             settings.users.len()
         ),
@@ -504,10 +505,10 @@ fn command_line_wins_over_the_file() {
     let outcome = turnserver_conf(Path::new("turnserver.conf"), source, &overrides);
     assert_eq!(render(&outcome, source), "");
     let settings = outcome.settings.unwrap();
-    assert_eq!(settings.listening_port, 3480);
+    assert_eq!(settings.listeners[0].port, 3480);
     assert_eq!(settings.external_ips[0].public, ip("203.0.113.8"));
     assert_eq!(settings.external_ips.len(), 1);
-    assert_eq!(settings.listening_ips, [ip("127.0.0.1"), ip("::1")]);
+    assert_eq!(addresses(&settings), [ip("127.0.0.1"), ip("::1")]);
     assert_eq!(settings.log.level, LogLevel::Debug);
     assert_eq!(settings.secrets[0].expose(), "with # and \"quotes\"");
 }
@@ -576,4 +577,13 @@ fn render(outcome: &Outcome, source: &str) -> String {
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
+}
+
+/// Addresses that UDP clients are served at.
+fn addresses(settings: &Settings) -> Vec<IpAddr> {
+    let udp = settings
+        .listeners
+        .iter()
+        .filter(|listener| listener.transport == Transport::Udp);
+    udp.filter_map(|listener| listener.address).collect()
 }

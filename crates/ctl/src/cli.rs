@@ -13,7 +13,7 @@ use crate::url::TurnUrl;
 #[command(
     name = "turnctl",
     version,
-    after_help = "Exit status: 0 if it worked, 1 if it failed, 2 for wrong usage."
+    after_help = "Exit status: 0 if it worked, 1 if it failed, 2 for wrong usage; `config check` has its own."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -48,6 +48,85 @@ pub(crate) enum Command {
     ///
     /// That of a time-limited username is made from the secret; any other is looked up among the `user` lines.
     Password(PasswordArgs),
+    /// Look at a configuration file
+    ///
+    /// A file whose name ends in `.toml` is read as turnbuckle.toml, any other as turnserver.conf. The server need not run.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print what teaches a shell the options of a program
+    Completions(CompletionsArgs),
+    /// Write the manual pages of both programs
+    #[command(hide = true)]
+    Man(ManArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Say of each line what it was understood as, and what is wrong
+    ///
+    /// Exit status: 0 if the file is good, notes included; 1 if there are warnings; 2 if there are errors, with which no server
+    /// would start, or if the file cannot be read.
+    Check(CheckArgs),
+    /// Write a turnbuckle.toml that says the same as a turnserver.conf
+    ///
+    /// The old lines are kept as comments. The result holds the secrets of the file.
+    Convert(ConvertArgs),
+    /// Print the settings in force, with where each comes from
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// The file, of this host or another
+    pub(crate) file: PathBuf,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The file, of this host or another
+    pub(crate) file: PathBuf,
+    /// File to write, which must not be there yet; readable for its owner alone [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The file [default: the one that the server finds, such as /etc/turnserver.conf]
+    pub(crate) file: Option<PathBuf>,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Secrets and passwords too
+    #[arg(long)]
+    pub(crate) secrets: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+    /// The program
+    #[arg(value_enum, default_value_t)]
+    pub(crate) program: Program,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Directory to write `turnbuckle.8`, `turnctl.8` and one page for each command to
+    pub(crate) directory: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Program {
+    /// This one
+    #[default]
+    Turnctl,
+    /// The server
+    Turnbuckle,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use turnbuckle_config::{Secret, Settings, Severity, default_paths, turnserver_conf};
+use turnbuckle_config::{Files, Outcome, Secret, Settings, Severity, default_paths, read};
 
 use crate::cli::SourceArgs;
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ impl Configuration {
     }
 }
 
-fn default_path() -> Result<PathBuf, Failure> {
+pub(crate) fn default_path() -> Result<PathBuf, Failure> {
     let found = default_paths()
         .iter()
         .map(Path::new)
@@ -66,19 +66,48 @@ fn default_path() -> Result<PathBuf, Failure> {
 
 fn settings(path: &Path) -> Result<Settings, Failure> {
     let source = text(path)?;
-    let outcome = turnserver_conf(path, &source, &[]);
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    outcome.settings.ok_or_else(|| {
-        let errors = outcome
-            .diagnostics
+    usable(path, &source, read(path, &source, &[], &HostFiles))
+}
+
+/// The settings of a file without errors; shows the errors otherwise.
+pub(crate) fn usable(path: &Path, source: &str, outcome: Outcome) -> Result<Settings, Failure> {
+    let Outcome {
+        settings,
+        diagnostics,
+        ..
+    } = outcome;
+    settings.ok_or_else(|| {
+        let errors = diagnostics
             .iter()
             .filter(|found| found.severity == Severity::Error);
         Failure::new(format!(
             "{} cannot be used, and no server would start with it",
             path.display()
         ))
-        .findings(errors.map(|found| found.render(&source, color)).collect())
+        .findings(
+            errors
+                .map(|found| found.render(source, is_colored(&io::stderr())))
+                .collect(),
+        )
     })
+}
+
+/// Whether to colour what goes there.
+pub(crate) fn is_colored(stream: &impl IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Files of this host.
+pub(crate) struct HostFiles;
+
+impl Files for HostFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn credentials_directory(&self) -> Option<PathBuf> {
+        std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+    }
 }
 
 fn secret(path: &Path) -> Result<Secret, Failure> {
@@ -100,7 +129,7 @@ fn secret(path: &Path) -> Result<Secret, Failure> {
     }
 }
 
-fn text(path: &Path) -> Result<String, Failure> {
+pub(crate) fn text(path: &Path) -> Result<String, Failure> {
     let bytes = fs::read(path).map_err(|error| {
         let failure = Failure::new(format!("{} cannot be read: {error}", path.display()));
         match error.kind() {

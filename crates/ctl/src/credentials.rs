@@ -1,6 +1,7 @@
 //! `turnctl credentials`: makes a time-limited credential. Owns which secret, which username and which URLs; the layout
 //! is in `format`.
 
+use turnbuckle_config::Transport;
 use turnbuckle_proto::rest;
 
 use crate::Output;
@@ -37,6 +38,7 @@ pub(crate) fn run(args: &CredentialsArgs, now: u64) -> Result<Output, Failure> {
     };
     Ok(Output {
         text: format::lay_out(args.format, &credential),
+        status: 0,
         note: (urls.from_realm && args.format != Format::Text).then(|| {
             "the name of the server is taken from `realm`; give `--url` if clients reach it by another one".to_owned()
         }),
@@ -53,7 +55,7 @@ fn urls(args: &CredentialsArgs, configuration: &Configuration) -> Result<ServerU
     let derived = ServerUrls::of(&configuration.settings);
     if derived.urls.is_empty() && matches!(args.format, Format::Ice | Format::Matrix) {
         let settings = &configuration.settings;
-        let help = if settings.udp || settings.tcp {
+        let help = if settings.listens(Transport::Udp) || settings.listens(Transport::Tcp) {
             "add `--url 'turn:turn.example.org:3478?transport=udp'` with its name, or give the configuration file an \
              `external-ip` or a host name as `realm`"
         } else {

@@ -9,6 +9,8 @@ pub(crate) struct Failure {
     help: Option<String>,
     /// Findings about a file, laid out already.
     findings: String,
+    /// The exit status.
+    status: u8,
 }
 
 impl Failure {
@@ -17,12 +19,23 @@ impl Failure {
             message: message.into(),
             help: None,
             findings: String::new(),
+            status: 1,
         }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Another exit status than 1.
+    pub(crate) fn exit(mut self, status: u8) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) const fn status(&self) -> u8 {
+        self.status
     }
 
     pub(crate) fn findings(mut self, findings: String) -> Self {

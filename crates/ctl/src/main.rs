@@ -1,11 +1,15 @@
 //! `turnctl`, the admin command of the Turnbuckle TURN/STUN relay server.
 //!
 //! Owns the process: arguments in, standard output and exit status out, and the one look at the clock. Exit status 1 is
-//! a failure, 2 a wrong usage.
+//! a failure, 2 a wrong usage; `config check` has its own.
 
 #![forbid(unsafe_code)]
 
 mod cli;
+mod completions;
+mod config_check;
+mod config_convert;
+mod config_show;
 mod configuration;
 mod credentials;
 mod expiry;
@@ -18,19 +22,24 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ConfigCommand};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
     let result = match Cli::parse_or_exit().command {
         Command::Credentials(args) => unix_time().and_then(|now| credentials::run(&args, now)),
         Command::Password(args) => password::run(&args),
+        Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
+        Command::Config(ConfigCommand::Convert(args)) => config_convert::run(&args),
+        Command::Config(ConfigCommand::Show(args)) => config_show::run(&args),
+        Command::Completions(args) => Ok(completions::shell(&args)),
+        Command::Man(args) => completions::manual(&args),
     };
-    match result.and_then(|output| print(&output)) {
-        Ok(()) => ExitCode::SUCCESS,
+    match result.and_then(|output| print(&output).map(|()| output.status)) {
+        Ok(status) => ExitCode::from(status),
         Err(failure) => {
             eprint!("{failure}");
-            ExitCode::FAILURE
+            ExitCode::from(failure.status())
         }
     }
 }
@@ -42,6 +51,19 @@ struct Output {
     text: String,
     /// For standard error: something that the operator should know.
     note: Option<String>,
+    /// The exit status.
+    status: u8,
+}
+
+impl Output {
+    /// Text that says it worked.
+    const fn new(text: String) -> Self {
+        Self {
+            text,
+            note: None,
+            status: 0,
+        }
+    }
 }
 
 /// Seconds since 1970-01-01 00:00 UTC.

@@ -30,8 +30,5 @@ pub(crate) fn run(args: &PasswordArgs) -> Result<Output, Failure> {
 }
 
 fn line(password: &str) -> Output {
-    Output {
-        text: format!("{password}\n"),
-        note: None,
-    }
+    Output::new(format!("{password}\n"))
 }

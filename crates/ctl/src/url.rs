@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::Serialize;
-use turnbuckle_config::Settings;
+use turnbuckle_config::{Settings, Transport};
 
 /// A `turn:` or `turns:` URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -71,25 +71,27 @@ impl ServerUrls {
             .realm
             .as_deref()
             .filter(|realm| is_host_name(realm));
-        let (hosts, from_realm) = match realm {
-            Some(realm) if external.is_empty() => (vec![Host::Name(realm.to_owned())], true),
-            None if external.is_empty() => {
-                let listening = settings
-                    .listening_ips
-                    .iter()
-                    .filter(|address| !address.is_unspecified());
-                (listening.copied().map(Host::Address).collect(), false)
-            }
-            _ => (external.into_iter().map(Host::Address).collect(), false),
+        let from_realm = realm.is_some() && external.is_empty();
+        let hosts: Vec<Host> = match realm {
+            Some(realm) if external.is_empty() => vec![Host::Name(realm.to_owned())],
+            _ => external.into_iter().map(Host::Address).collect(),
         };
         let mut all = Vec::new();
-        for (transport, on) in [("udp", settings.udp), ("tcp", settings.tcp)] {
-            let plain = |host| TurnUrl::plain(host, settings.listening_port, transport);
-            all.extend(hosts.iter().filter(|_| on).map(plain));
-        }
-        if settings.serves_tls() {
-            let names = hosts.iter().filter(|host| matches!(host, Host::Name(_)));
-            all.extend(names.map(|host| TurnUrl::tls(host, settings.tls_listening_port)));
+        for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+            let direct = settings
+                .listeners
+                .iter()
+                .filter(|listener| !listener.proxied && listener.transport == transport);
+            for listener in direct {
+                let own = listener.address.filter(|ip| !ip.is_unspecified());
+                let own: Vec<Host> = own.into_iter().map(Host::Address).collect();
+                let hosts = if hosts.is_empty() { &own } else { &hosts };
+                all.extend(hosts.iter().filter_map(|host| match (transport, host) {
+                    (Transport::Tls, Host::Name(_)) => Some(TurnUrl::tls(host, listener.port)),
+                    (Transport::Tls, Host::Address(_)) => None,
+                    _ => Some(TurnUrl::plain(host, listener.port, transport.as_str())),
+                }));
+            }
         }
         let mut urls = Vec::new();
         for url in all {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use turnbuckle_config::{self as config, Settings, UserCredential};
+use turnbuckle_config::{self as config, Listener, Settings, Transport, UserCredential};
 use turnbuckle_net::{Family, default_source, local_addresses, useful_parallelism};
 use turnbuckle_proto::{AddressFamily, LongTermKey};
 use turnbuckle_relay::{
@@ -41,13 +41,12 @@ impl Deployment {
     /// Fails if the host lacks what the settings ask for.
     pub(crate) fn plan(settings: &Settings) -> Result<Self> {
         let host = local_addresses().context("the host's addresses cannot be listed")?;
-        let ips = listening_ips(settings, &host);
-        let udp = udp(settings, &ips);
-        let streams = streams(settings, &ips);
+        let udp = udp(settings, &host);
+        let streams = streams(settings, &host);
         if udp.is_empty() && streams.is_empty() {
             bail!("nothing is left to listen on: no-udp, and no-tcp without a certificate for TLS");
         }
-        let relay_addresses = relay_addresses(settings, &ips, &host)?;
+        let relay_addresses = relay_addresses(settings, &host)?;
         let made_up_secret = match needs_secret(settings) {
             true => Some(random_secret()?),
             false => None,
@@ -101,71 +100,43 @@ impl Deployment {
     }
 }
 
-/// The addresses of `listening-ip`, else a wildcard for each family that the host has.
-fn listening_ips(settings: &Settings, host: &[IpAddr]) -> Vec<IpAddr> {
-    let mut ips = settings.listening_ips.clone();
-    if ips.is_empty() {
-        ips.push(Ipv4Addr::UNSPECIFIED.into());
-        if host.iter().any(IpAddr::is_ipv6) {
-            ips.push(Ipv6Addr::UNSPECIFIED.into());
+/// The address of a listener, or a wildcard for each family that the host has.
+fn addresses(listener: &Listener, host: &[IpAddr]) -> Vec<SocketAddr> {
+    let ips = match listener.address {
+        Some(ip) => vec![ip],
+        None if host.iter().any(IpAddr::is_ipv6) => {
+            vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()]
         }
-    }
-    ips.sort_unstable();
-    ips.dedup();
-    ips
-}
-
-fn udp(settings: &Settings, ips: &[IpAddr]) -> Vec<SocketAddr> {
-    let mut all = Vec::new();
-    if settings.udp {
-        all.extend(
-            ips.iter()
-                .map(|&ip| SocketAddr::new(ip, settings.listening_port)),
-        );
-        all.extend(settings.aux_servers.iter().copied());
-    }
-    if settings.dtls {
-        all.extend(
-            ips.iter()
-                .map(|&ip| SocketAddr::new(ip, settings.tls_listening_port)),
-        );
-    }
-    unique(all)
-}
-
-fn streams(settings: &Settings, ips: &[IpAddr]) -> Vec<StreamAddress> {
-    let tls = settings.tls && !settings.certificates.is_empty();
-    let at = |port: u16, proxied: bool, for_tls: bool| {
-        ips.iter().map(move |&ip| StreamAddress {
-            address: SocketAddr::new(ip, port),
-            proxied,
-            for_tls,
-        })
+        None => vec![Ipv4Addr::UNSPECIFIED.into()],
     };
-    let mut all: Vec<StreamAddress> = Vec::new();
-    if settings.tcp {
-        all.extend(at(settings.listening_port, false, false));
-        all.extend(settings.aux_servers.iter().map(|&address| StreamAddress {
-            address,
-            proxied: false,
-            for_tls: false,
-        }));
-    }
-    if tls {
-        all.extend(at(settings.tls_listening_port, false, true));
-    }
-    all.extend(
-        settings
-            .tcp_proxy_port
-            .into_iter()
-            .flat_map(|port| at(port, true, false)),
-    );
-    all.extend(
-        settings
-            .tls_proxy_port
-            .into_iter()
-            .flat_map(|port| at(port, true, true)),
-    );
+    ips.into_iter()
+        .map(|ip| SocketAddr::new(ip, listener.port))
+        .collect()
+}
+
+fn udp(settings: &Settings, host: &[IpAddr]) -> Vec<SocketAddr> {
+    let datagrams = settings
+        .listeners
+        .iter()
+        .filter(|listener| listener.transport.is_datagram());
+    unique(datagrams.flat_map(|l| addresses(l, host)).collect())
+}
+
+fn streams(settings: &Settings, host: &[IpAddr]) -> Vec<StreamAddress> {
+    let streams = settings
+        .listeners
+        .iter()
+        .filter(|listener| !listener.transport.is_datagram());
+    let mut all: Vec<StreamAddress> = streams
+        .flat_map(|listener| {
+            let stream = |address| StreamAddress {
+                address,
+                proxied: listener.proxied,
+                for_tls: listener.transport == Transport::Tls,
+            };
+            addresses(listener, host).into_iter().map(stream)
+        })
+        .collect();
     let mut addresses = Vec::new();
     all.retain(|s| {
         let new = !addresses.contains(&s.address);
@@ -186,17 +157,13 @@ fn unique<T: PartialEq>(all: Vec<T>) -> Vec<T> {
 }
 
 /// The addresses of `relay-ip`, else the listeners', else those that the host reaches the Internet from.
-fn relay_addresses(
-    settings: &Settings,
-    listening: &[IpAddr],
-    host: &[IpAddr],
-) -> Result<Vec<RelayAddress>> {
+fn relay_addresses(settings: &Settings, host: &[IpAddr]) -> Result<Vec<RelayAddress>> {
     let mut local = settings.relay_ips.clone();
     if local.is_empty() {
         local.extend(settings.external_ips.iter().filter_map(|e| e.private));
     }
     if local.is_empty() {
-        local.extend(listening.iter().filter(|ip| !ip.is_unspecified()));
+        local.extend(listening(settings));
     }
     if local.is_empty() {
         local.extend(default_source(Family::V4));
@@ -236,6 +203,15 @@ fn relay_addresses(
             advertised: advertised(local),
         })
         .collect())
+}
+
+/// The addresses of the listeners; none if one of them is left open.
+fn listening(settings: &Settings) -> Vec<IpAddr> {
+    let ips: Option<Vec<IpAddr>> = settings.listeners.iter().map(|l| l.address).collect();
+    let mut ips = ips.unwrap_or_default();
+    ips.retain(|ip| !ip.is_unspecified());
+    ips.sort_unstable();
+    ips
 }
 
 fn needs_secret(settings: &Settings) -> bool {
@@ -329,9 +305,10 @@ fn policy(
     let rule = |rule: &config::PeerRule, key: &str| PeerRule {
         first: rule.first,
         last: rule.last,
-        text: match rule.origin.line {
-            Some(line) => format!("{key}={} (line {line})", rule.text),
-            None => format!("{key}={} (command line)", rule.text),
+        text: match (&rule.name, rule.origin.line) {
+            (Some(name), _) => format!("`{name}`: {}", rule.text),
+            (None, Some(line)) => format!("{key}={} (line {line})", rule.text),
+            (None, None) => format!("{key}={} (command line)", rule.text),
         }
         .into(),
     };
@@ -386,8 +363,7 @@ mod tests {
     }
 
     fn addresses(settings: &Settings, host: &[IpAddr]) -> Result<Vec<(String, String)>> {
-        let ips = listening_ips(settings, host);
-        Ok(relay_addresses(settings, &ips, host)?
+        Ok(relay_addresses(settings, host)?
             .into_iter()
             .map(|a| (a.local.to_string(), a.advertised.to_string()))
             .collect())
@@ -401,7 +377,9 @@ mod tests {
     fn relays_from_the_listeners_unless_told_otherwise() {
         let host = [ip("10.0.0.5"), ip("10.0.0.6"), ip("2001:db8::5")];
         let mut settings = Settings {
-            listening_ips: vec![ip("10.0.0.5"), ip("2001:db8::5")],
+            listeners: ["10.0.0.5", "2001:db8::5"]
+                .map(|address| Listener::new(Some(ip(address)), 3478, Transport::Udp))
+                .to_vec(),
             ..Settings::default()
         };
         assert_eq!(
@@ -466,9 +444,8 @@ mod tests {
             relay_ips: vec![ip("10.0.0.5")],
             ..Settings::default()
         };
-        let ips = listening_ips(&settings, &host);
-        let relays = relay_addresses(&settings, &ips, &host).unwrap();
-        let policy = policy(&settings, &udp(&settings, &ips), &host, &relays);
+        let relays = relay_addresses(&settings, &host).unwrap();
+        let policy = policy(&settings, &udp(&settings, &host), &host, &relays);
         assert_eq!(policy.own_hosts, [ip("10.0.0.6"), ip("127.0.0.1")]);
     }
 }

@@ -10,7 +10,7 @@ use std::{fs, io, process};
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
-use turnbuckle_config::Settings;
+use turnbuckle_config::{Settings, Transport};
 use turnbuckle_net::{RelayOptions, raise_descriptor_limit};
 use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
 
@@ -250,7 +250,7 @@ fn dtls_service(settings: &Settings, tls: Option<&TlsService>) -> Result<Option<
 
 fn dtls_rules(settings: &Settings, shards: usize) -> DtlsRules {
     DtlsRules {
-        alone: !settings.udp,
+        alone: !settings.listens(Transport::Udp),
         sessions_max: settings.connections_max.div_ceil(shards),
         allocate_timeout: settings.max_allocate_timeout,
         ..DtlsRules::default()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use turnbuckle_config::{Outcome, Settings, Severity, default_paths, turnserver_conf};
+use turnbuckle_config::{Files, Outcome, Settings, Severity, default_paths};
 
 use crate::cli::Args;
 
@@ -36,12 +36,25 @@ pub(crate) fn load(args: &Args) -> Result<Loaded> {
     let shown_as = file
         .clone()
         .unwrap_or_else(|| PathBuf::from("command line"));
-    let outcome = turnserver_conf(&shown_as, &source, &args.overrides);
+    let outcome = turnbuckle_config::read(&shown_as, &source, &args.overrides, &HostFiles);
     report(&outcome, &source);
     Ok(Loaded {
         settings: outcome.settings,
         file,
     })
+}
+
+/// Files of this host.
+struct HostFiles;
+
+impl Files for HostFiles {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn credentials_directory(&self) -> Option<PathBuf> {
+        env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
+    }
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -5,21 +5,120 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::certificate;
 use crate::diagnostic::Severity;
-use crate::draft::{Draft, Place};
+use crate::draft::{Draft, Format, Place};
+use crate::listener::{Listener, Transport};
 
-/// Drops listeners that are there already, and reports what is missing or contradicts itself.
+/// Puts the list of listeners together, and reports what is missing or contradicts itself.
 pub(super) fn check(draft: &mut Draft) {
     certificate::pair(draft);
     certificates(draft);
     aux_servers(draft);
+    plan(draft);
     proxies(draft);
     connections(draft);
     transports(draft);
+    draft.settings.listeners = draft
+        .planned
+        .iter()
+        .map(|(listener, _)| *listener)
+        .collect();
+}
+
+/// Takes the keys, or the list of a TOML file, apart into single listeners, no two the same.
+fn plan(draft: &mut Draft) {
+    let mut planned: Vec<(Listener, &'static str)> = Vec::new();
+    let mut add = |listener: Listener, name| {
+        if planned.iter().all(|(other, _)| *other != listener) {
+            planned.push((listener, name));
+        }
+    };
+    let tls = draft.settings.serves_tls();
+    let listen = &draft.listen;
+    if let Some(list) = &listen.list {
+        for listener in list {
+            let name = if listener.proxied {
+                "tcp-proxy-port"
+            } else {
+                "listening-port"
+            };
+            add(*listener, name);
+        }
+        draft.planned = planned;
+        return;
+    }
+    let ips = match listen.ips.as_slice() {
+        [] => vec![None],
+        ips => ips.iter().copied().map(Some).collect(),
+    };
+    let plain = [(Transport::Udp, listen.udp), (Transport::Tcp, listen.tcp)];
+    let secure = [
+        (Transport::Tls, tls),
+        (Transport::Dtls, draft.settings.dtls),
+    ];
+    let aux = listen.aux.iter().map(|aux| (Some(aux.ip()), aux.port()));
+    let at = |port| ips.iter().map(move |ip| (*ip, port));
+    let groups = at(listen.port)
+        .map(|place| (place, plain, "listening-port"))
+        .chain(aux.map(|place| (place, plain, "aux-server")))
+        .chain(at(listen.tls_port).map(|place| (place, secure, "tls-listening-port")));
+    for ((ip, port), transports, name) in groups {
+        for (transport, _) in transports.into_iter().filter(|(_, on)| *on) {
+            add(Listener::new(ip, port, transport), name);
+        }
+    }
+    let proxied = [
+        (Transport::Tcp, listen.tcp_proxy_port, "tcp-proxy-port"),
+        (Transport::Tls, listen.tls_proxy_port, "tls-proxy-port"),
+    ];
+    for (transport, port, name) in proxied {
+        for (ip, port) in port.into_iter().flat_map(at) {
+            let listener = Listener::new(ip, port, transport);
+            add(
+                Listener {
+                    proxied: true,
+                    ..listener
+                },
+                name,
+            );
+        }
+    }
+    draft.planned = planned;
+    relay_where_clients_are_served(draft);
+}
+
+/// Relayed addresses are those of `listening-ip` where nothing else is said: not those of `aux-server`.
+fn relay_where_clients_are_served(draft: &mut Draft) {
+    let mut ips = draft.listen.ips.clone();
+    ips.retain(|ip| !ip.is_unspecified());
+    let elsewhere = |aux: &SocketAddr| !aux.ip().is_unspecified() && !ips.contains(&aux.ip());
+    let says_where = draft.is_given("relay-ip")
+        || draft
+            .settings
+            .external_ips
+            .iter()
+            .any(|external| external.private.is_some());
+    if !says_where && !ips.is_empty() && draft.listen.aux.iter().any(elsewhere) {
+        draft.settings.relay_ips = ips;
+    }
 }
 
 fn certificates(draft: &mut Draft) {
     // What is wrong with one of them is reported already.
     if draft.is_given("cert") || draft.is_given("pkey") {
+        return;
+    }
+    if draft.format == Format::Toml {
+        for (name, word) in [("dtls", "DTLS"), ("tls-listening-port", "TLS")] {
+            if draft.is_given(name) {
+                let place = draft.place_of(name);
+                draft.report_at(
+                    &place,
+                    Severity::Error,
+                    format!("a listener for {word} needs a certificate, and there is none"),
+                    "add `[[tls.certificates]]`, or remove the listener",
+                );
+            }
+        }
         return;
     }
     if draft.settings.dtls {
@@ -45,16 +144,13 @@ fn certificates(draft: &mut Draft) {
 }
 
 fn aux_servers(draft: &mut Draft) {
-    let (port, ips) = (
-        draft.settings.listening_port,
-        draft.settings.listening_ips.clone(),
-    );
+    let (port, ips) = (draft.listen.port, draft.listen.ips.clone());
     let covered = |listener: &SocketAddr| {
         let same_family = |ip: &IpAddr| ip.is_unspecified() && ip.is_ipv4() == listener.is_ipv4();
         listener.port() == port
             && (ips.is_empty() || ips.contains(&listener.ip()) || ips.iter().any(same_family))
     };
-    for listener in draft.settings.aux_servers.clone() {
+    for listener in draft.listen.aux.clone() {
         if covered(&listener) {
             let place = place_of_aux_server(draft, listener);
             draft.report_at(
@@ -65,10 +161,7 @@ fn aux_servers(draft: &mut Draft) {
             );
         }
     }
-    draft
-        .settings
-        .aux_servers
-        .retain(|listener| !covered(listener));
+    draft.listen.aux.retain(|listener| !covered(listener));
 }
 
 fn place_of_aux_server(draft: &Draft, listener: SocketAddr) -> Place {
@@ -76,29 +169,33 @@ fn place_of_aux_server(draft: &Draft, listener: SocketAddr) -> Place {
     draft
         .given
         .iter()
-        .find(|given| given.key.name == "aux-server" && given.text.as_deref().is_some_and(same))
+        .find(|given| given.key.name == "aux-server" && same(given.text.expose()))
         .map(|given| given.place.clone())
         .unwrap_or_default()
 }
 
 fn proxies(draft: &mut Draft) {
-    let ports = [
-        ("tcp-proxy-port", draft.settings.tcp_proxy_port),
-        ("tls-proxy-port", draft.settings.tls_proxy_port),
-    ];
-    let ports = ports
-        .into_iter()
-        .filter_map(|(name, port)| Some((name, port?)));
+    let mut ports: Vec<_> = draft
+        .planned
+        .iter()
+        .filter(|(listener, _)| listener.proxied)
+        .map(|&(listener, name)| (name, listener.port))
+        .collect();
+    ports.dedup();
     let mut nobody_trusted = !draft.is_given("proxy-trusted");
     let mut any = false;
     for (name, port) in ports {
         any = true;
         let place = draft.place_of(name);
         if nobody_trusted {
+            let asks = match draft.format {
+                Format::Conf => format!("`{name}` is given"),
+                Format::Toml => "a listener has `proxy = true`".to_owned(),
+            };
             draft.report_at(
                 &place,
                 Severity::Error,
-                format!("`{name}` is given, but no proxy is trusted, so nobody could connect"),
+                format!("{asks}, but no proxy is trusted, so nobody could connect"),
                 "add `proxy-trusted=` and the address that the proxy connects from, such as `proxy-trusted=127.0.0.1`",
             );
             nobody_trusted = false;
@@ -114,14 +211,19 @@ fn proxies(draft: &mut Draft) {
     }
     if !any && draft.is_given("proxy-trusted") {
         let place = draft.place_of("proxy-trusted");
-        draft.report_at(
-            &place,
-            Severity::Warning,
-            "`proxy-trusted` has no effect: there is neither `tcp-proxy-port` nor `tls-proxy-port`",
-            "add `tcp-proxy-port`, on which connections begin with a PROXY header, or remove the line",
-        );
+        let (message, help) = match draft.format {
+            Format::Conf => (
+                "`proxy-trusted` has no effect: there is neither `tcp-proxy-port` nor `tls-proxy-port`",
+                "add `tcp-proxy-port`, on which connections begin with a PROXY header, or remove the line",
+            ),
+            Format::Toml => (
+                "`proxy-trusted` has no effect: no listener has `proxy = true`",
+                "add it to the listener on which connections begin with a PROXY header, or remove the line",
+            ),
+        };
+        draft.report_at(&place, Severity::Warning, message, help);
     }
-    if draft.settings.tls_proxy_port.is_some() && !draft.settings.tls {
+    if draft.listen.tls_proxy_port.is_some() && !draft.settings.tls {
         let place = draft.place_of("tls-proxy-port");
         draft.report_at(
             &place,
@@ -134,17 +236,13 @@ fn proxies(draft: &mut Draft) {
 
 /// The key of a TCP or TLS listener for clients without a proxy at this port.
 fn direct_listener(draft: &Draft, port: u16) -> Option<&'static str> {
-    let settings = &draft.settings;
-    let plain = settings.tcp;
-    if plain && settings.listening_port == port {
-        Some("listening-port")
-    } else if settings.serves_tls() && settings.tls_listening_port == port {
-        Some("tls-listening-port")
-    } else if plain && settings.aux_servers.iter().any(|aux| aux.port() == port) {
-        Some("aux-server")
-    } else {
-        None
-    }
+    draft
+        .planned
+        .iter()
+        .find(|(listener, _)| {
+            !listener.proxied && !listener.transport.is_datagram() && listener.port == port
+        })
+        .map(|(_, name)| *name)
 }
 
 fn connections(draft: &mut Draft) {
@@ -165,12 +263,8 @@ fn connections(draft: &mut Draft) {
 
 fn transports(draft: &mut Draft) {
     let settings = &draft.settings;
-    let behind_proxy = settings.tcp_proxy_port.or(settings.tls_proxy_port);
-    let served = settings.udp
-        || settings.tcp
-        || settings.dtls
-        || settings.serves_tls()
-        || behind_proxy.is_some();
+    // An empty list is reported where it is read.
+    let served = !draft.planned.is_empty() || draft.listen.list.is_some();
     // What is wrong with a certificate is reported already, and it would have been served with.
     let broken_tls = settings.tls && (draft.is_given("cert") || draft.is_given("pkey"));
     if served || broken_tls {

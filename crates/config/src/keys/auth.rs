@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{Key, Support, Value, number, unread, unset, unused};
+use super::{Key, Support, Toml, Value, number, unread, unset, unused};
 use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
@@ -21,6 +21,7 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "Anyone may relay: an open relay, for tests only",
     )
+    .toml(Toml::Named("anonymous"))
     .short('z'),
     Key::new(
         "user",
@@ -29,9 +30,19 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Static account, with a password or with 0x and the key MD5(name:realm:password)",
     )
+    .toml(Toml::Within("auth.users"))
     .short('u')
     .repeats()
     .secret(),
+    Key::new(
+        "user-file",
+        Value::Text("FILE", apply::user_file),
+        Support::Built,
+        "",
+        "File with an account on each line, as `user` has it; systemd's credential `users` is read without being named",
+    )
+    .repeats()
+    .own(),
     Key::new(
         "userdb",
         Value::Text("FILE", unread),
@@ -114,6 +125,15 @@ pub(super) const KEYS: &[Key] = &[
     )
     .repeats()
     .secret(),
+    Key::new(
+        "static-auth-secret-file",
+        Value::Text("FILE", apply::static_auth_secret_file),
+        Support::Built,
+        "",
+        "File with a shared secret on each line; systemd's credential `static-auth-secret` is read without being named",
+    )
+    .repeats()
+    .own(),
     Key::new(
         "rest-api-separator",
         Value::Text("CHARACTER", apply::rest_api_separator),

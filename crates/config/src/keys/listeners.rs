@@ -1,6 +1,6 @@
 //! Keys of listeners and sockets.
 
-use super::{Key, Support, Value, number, port, port_or_zero, unread, unused};
+use super::{Key, Support, Toml, Value, number, port, port_or_zero, unread, unused};
 use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
@@ -14,19 +14,21 @@ pub(super) const KEYS: &[Key] = &[
     .short('d'),
     Key::new(
         "listening-port",
-        port(|draft, port| draft.settings.listening_port = port as u16),
+        port(|draft, port| draft.listen.port = port as u16),
         Support::Built,
         "3478",
         "Port of the plain UDP and TCP listeners",
     )
+    .toml(Toml::Within("listeners"))
     .short('p'),
     Key::new(
         "tls-listening-port",
-        port(|draft, port| draft.settings.tls_listening_port = port as u16),
+        port(|draft, port| draft.listen.tls_port = port as u16),
         Support::Built,
         "5349",
         "Port of the TLS and DTLS listeners",
-    ),
+    )
+    .toml(Toml::Within("listeners")),
     Key::new(
         "alt-listening-port",
         port_or_zero(unused),
@@ -43,25 +45,27 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "tcp-proxy-port",
-        port(|draft, port| draft.settings.tcp_proxy_port = Some(port as u16)),
+        port(|draft, port| draft.listen.tcp_proxy_port = Some(port as u16)),
         Support::Built,
         "",
         "TCP port, for plain TURN and TLS, on which connections begin with a PROXY header; needs proxy-trusted",
-    ),
+    )
+    .toml(Toml::Within("listeners")),
     Key::new(
         "tls-proxy-port",
-        port(|draft, port| draft.settings.tls_proxy_port = Some(port as u16)),
+        port(|draft, port| draft.listen.tls_proxy_port = Some(port as u16)),
         Support::Built,
         "",
         "The same on a second port, for a proxy that passes TLS on by a port of its own",
     )
+    .toml(Toml::Within("listeners"))
     .own(),
     Key::new(
         "proxy-trusted",
         Value::Syntax("ADDRESS[/PREFIX]", apply::proxy_trusted),
         Support::Built,
         "",
-        "Proxy that may connect to tcp-proxy-port and tls-proxy-port, and whose header is believed",
+        "Proxy that may connect where a PROXY header is expected, and whose header is believed",
     )
     .repeats()
     .own(),
@@ -72,6 +76,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Address to listen on; every address of the host if none is given",
     )
+    .toml(Toml::Within("listeners"))
     .short('L')
     .repeats(),
     Key::new(
@@ -81,6 +86,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Further plain listener, for UDP and TCP as far as they are on",
     )
+    .toml(Toml::Within("listeners"))
     .repeats(),
     Key::new(
         "udp-self-balance",
@@ -91,32 +97,40 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "no-udp",
-        Value::Flag(|draft, on| draft.settings.udp = !on),
+        Value::Flag(|draft, on| draft.listen.udp = !on),
         Support::Built,
         "0",
         "Plain UDP clients are not served",
-    ),
+    )
+    .toml(Toml::Within("listeners")),
     Key::new(
         "no-tcp",
-        Value::Flag(|draft, on| draft.settings.tcp = !on),
+        Value::Flag(|draft, on| draft.listen.tcp = !on),
         Support::Built,
         "0",
         "Plain TCP clients are not served",
-    ),
+    )
+    .toml(Toml::Within("listeners")),
     Key::new(
         "no-tls",
         Value::Flag(|draft, on| draft.settings.tls = !on),
         Support::Built,
         "0",
         "TLS clients are not served, which they are once there are cert and pkey",
-    ),
+    )
+    .toml(Toml::InvertedElsewhere(
+        "tls",
+        "enabled",
+        "TLS clients are served, once there is a certificate",
+    )),
     Key::new(
         "dtls",
         Value::Flag(|draft, on| draft.settings.dtls = on),
         Support::Built,
         "0",
         "DTLS clients are served; needs cert and pkey",
-    ),
+    )
+    .toml(Toml::Within("listeners")),
     Key::new(
         "no-dtls",
         Value::Flag(|draft, on| draft.settings.dtls &= !on),
@@ -214,7 +228,8 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "",
         "Worker shards where relay-threads is not given; 0 is as many as the host can use",
-    ),
+    )
+    .toml(Toml::Within("server.relay-threads")),
 ];
 
 /// As many descriptors as a Linux process can be given by default.

@@ -1,6 +1,6 @@
 //! Keys of logging.
 
-use super::{Key, Support, Value, unread, unused};
+use super::{Key, Support, Toml, Value, unread, unused};
 use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
@@ -11,6 +11,7 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "Logs single requests",
     )
+    .toml(Toml::Within("log.level"))
     .short('v'),
     Key::new(
         "Verbose",
@@ -19,6 +20,7 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "Logs everything",
     )
+    .toml(Toml::Within("log.level"))
     .short('V'),
     Key::new(
         "log-file",
@@ -27,6 +29,7 @@ pub(super) const KEYS: &[Key] = &[
         "stdout",
         "File of the log; stdout or - is standard output, syslog the system log",
     )
+    .toml(Toml::Named("file"))
     .short('l'),
     Key::new(
         "no-stdout-log",
@@ -34,7 +37,11 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "0",
         "A log that goes to a file or to syslog is not copied to standard output",
-    ),
+    )
+    .toml(Toml::Inverted(
+        "stdout",
+        "A log that goes to a file or to syslog is copied to standard output",
+    )),
     Key::new(
         "syslog",
         Value::Flag(|draft, on| draft.syslog = on),
@@ -65,7 +72,8 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "debug",
         "Least severe level that is logged",
-    ),
+    )
+    .toml(Toml::Within("log.level")),
     Key::new(
         "new-log-timestamp",
         Value::Flag(unused),

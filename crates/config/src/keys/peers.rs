@@ -1,6 +1,6 @@
 //! Keys of peer access control.
 
-use super::{Key, Support, Value, unused};
+use super::{Key, Support, Toml, Value, unused};
 use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
@@ -11,6 +11,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Peers to open: an address, first-last or address/prefix; beats every refusal",
     )
+    .toml(Toml::Within("peers.rules"))
     .repeats(),
     Key::new(
         "denied-peer-ip",
@@ -19,6 +20,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Peers to refuse besides the built-in ranges: an address, first-last or address/prefix",
     )
+    .toml(Toml::Within("peers.rules"))
     .repeats(),
     Key::new(
         "no-multicast-peers",
@@ -33,5 +35,6 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "0",
         "Loopback peers are opened, for tests on one host",
-    ),
+    )
+    .toml(Toml::Named("allow-loopback")),
 ];

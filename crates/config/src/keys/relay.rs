@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Key, Support, Value, number, port, seconds, unread, unused};
+use super::{Key, Support, Toml, Value, number, port, seconds, unread, unused};
 use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
@@ -62,7 +62,11 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "1",
         "TCP allocations (RFC 6062) are refused",
-    ),
+    )
+    .toml(Toml::Inverted(
+        "tcp-relay",
+        "TCP allocations (RFC 6062) are granted",
+    )),
     Key::new(
         "server-relay",
         Value::Flag(unused),
@@ -87,6 +91,7 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "The same as allocation-default-address-family=keep",
     )
+    .toml(Toml::Within("relay.allocation-default-address-family"))
     .short('K'),
     Key::new(
         "allocation-default-address-family",

@@ -1,6 +1,6 @@
 //! Keys of STUN behaviour and protocol compatibility.
 
-use super::{Key, Support, Value, number, unread, unset, unused};
+use super::{Key, Support, Toml, Value, number, unread, unset, unused};
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -17,7 +17,8 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "0",
         "Binding requests are not answered",
-    ),
+    )
+    .toml(Toml::Inverted("binding", "Binding requests are answered")),
     Key::new(
         "rfc5780",
         Value::Always(unset),

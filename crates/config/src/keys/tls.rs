@@ -1,6 +1,6 @@
 //! Keys of TLS and DTLS.
 
-use super::{Key, Support, Value, unread, unused};
+use super::{Key, Support, Toml, Value, unread, unused};
 use crate::certificate;
 
 pub(super) const KEYS: &[Key] = &[
@@ -11,6 +11,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Certificate chain, PEM, the server's own first; several are chosen from by the name a client asks for",
     )
+    .toml(Toml::Within("tls.certificates"))
     .repeats(),
     Key::new(
         "pkey",
@@ -19,6 +20,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Private key, PEM; the first one belongs to the first cert, and so on; the file may be the same",
     )
+    .toml(Toml::Within("tls.certificates"))
     .repeats(),
     Key::new(
         "raw-public-keys",
@@ -34,6 +36,7 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "Password of the private keys that have one",
     )
+    .toml(Toml::Within("tls.certificates"))
     .secret(),
     Key::new(
         "cipher-list",
@@ -103,5 +106,6 @@ pub(super) const KEYS: &[Key] = &[
         Support::Built,
         "0",
         "Offers TLS 1.3 only",
-    ),
+    )
+    .toml(Toml::Inverted("tls12", "Offers TLS 1.2 besides TLS 1.3")),
 ];
