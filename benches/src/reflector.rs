@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 use ahash::RandomState;
 use turnbuckle_net::{
-    Arena, Events, HEADROOM, ListenerOptions, Outbox, Poll, Received, SendReport, Transmit,
+    Arena, Events, Front, HEADROOM, ListenerOptions, Outbox, Poll, Received, SendReport, Transmit,
     UdpListener, send_to,
 };
 use turnbuckle_proto::{
@@ -49,8 +49,8 @@ impl Reflector {
             from_clients: Arena::new(BATCH, DATAGRAM_BYTES),
             from_peers: Arena::new(BATCH, DATAGRAM_BYTES),
             received: Vec::with_capacity(BATCH),
-            to_clients: Outbox::with_capacity(BATCH),
-            to_peers: Outbox::with_capacity(BATCH),
+            to_clients: Outbox::with_capacity(BATCH).without_trains(),
+            to_peers: Outbox::with_capacity(BATCH).without_trains(),
             report: SendReport::default(),
         })
     }
@@ -99,6 +99,7 @@ impl Reflector {
                     to,
                     source: None,
                     tos: 0,
+                    front: Front::NONE,
                     slot: slot as u32,
                     start: (HEADROOM + CHANNEL_DATA_HEADER_LEN) as u32,
                     len: len.saturating_sub(CHANNEL_DATA_HEADER_LEN) as u32,
@@ -127,6 +128,7 @@ impl Reflector {
                 to,
                 source: None,
                 tos: 0,
+                front: Front::NONE,
                 slot: slot as u32,
                 start: start as u32,
                 len: (CHANNEL_DATA_HEADER_LEN + len) as u32,

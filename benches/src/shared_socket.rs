@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use turnbuckle_net::{
-    Arena, HEADROOM, ListenerOptions, Outbox, Received, SendReport, Transmit, UdpListener,
+    Arena, Front, HEADROOM, ListenerOptions, Outbox, Received, SendReport, Transmit, UdpListener,
 };
 
 use crate::bundle;
@@ -44,7 +44,7 @@ impl SharedSocket {
             inbound: Arena::new(RECEIVE_BATCH, DATAGRAM_BYTES),
             received: Vec::with_capacity(RECEIVE_BATCH),
             outbound: Arena::new(SEND_BATCH, DATAGRAM_BYTES),
-            queue: Queue::Singles(Outbox::with_capacity(SEND_BATCH)),
+            queue: Queue::Singles(Outbox::with_capacity(SEND_BATCH).without_trains()),
             report: SendReport::default(),
         })
     }
@@ -81,6 +81,7 @@ impl SharedSocket {
             to,
             source: Some(self.hosts.address(from).into()),
             tos: 0,
+            front: Front::NONE,
             slot: slot as u32,
             start: HEADROOM as u32,
             len: len as u32,

@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use turnbuckle_net::{
-    Arena, HEADROOM, ListenerOptions, Outbox, Received, RelayOptions, RelaySocket, SendReport,
-    Transmit, UdpListener, send_to,
+    Arena, Front, HEADROOM, ListenerOptions, Outbox, Received, RelayOptions, RelaySocket,
+    SendReport, Transmit, UdpListener, send_to,
 };
 
 /// 64 datagrams to 64 sockets whose buffers are full, so that the receiver costs little.
@@ -38,6 +38,7 @@ fn send(c: &mut Criterion) {
                         to: receiver.local_address(),
                         source,
                         tos,
+                        front: Front::NONE,
                         slot: slot as u32,
                         start: HEADROOM as u32,
                         len: LENGTH as u32,

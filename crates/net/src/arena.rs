@@ -3,6 +3,8 @@
 //! Owns the bytes datagrams are received into and the description of each. Must not touch a socket.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::ops::Range;
 
 use crate::messages::Messages;
 
@@ -47,6 +49,21 @@ impl Arena {
     pub fn slot_mut(&mut self, i: usize) -> &mut [u8] {
         let start = i * self.stride;
         &mut self.memory[start..start + self.stride]
+    }
+
+    /// Copies bytes of the slot `from` to where a payload is received in the slot `to`, which is another one. Bytes that
+    /// lie outside of either are left out.
+    ///
+    /// # Panics
+    /// If one of the slots does not exist.
+    pub fn copy(&mut self, from: usize, bytes: Range<usize>, to: usize) {
+        let end = bytes.end.min(self.stride);
+        let start = bytes.start.min(end);
+        let len = (end - start).min(self.payload);
+        let source = from * self.stride + start;
+        let target = to * self.stride + HEADROOM;
+        assert!(from < self.slots && to < self.slots, "no such slot");
+        self.memory.copy_within(source..source + len, target);
     }
 
     /// How many slots there are.
@@ -124,6 +141,9 @@ pub struct Received {
     pub destination: Option<IpAddr>,
     /// The octet that holds DSCP and ECN (IPv4 TOS, IPv6 traffic class).
     pub tos: u8,
+    /// A bundle: several datagrams of one sender behind one another, each this long but for the last, which may be
+    /// shorter. Only on a socket that was told to take them.
+    pub segment_len: Option<NonZeroU16>,
     /// The datagram was longer than the slot; the rest is lost.
     pub truncated: bool,
 }
@@ -162,6 +182,21 @@ mod tests {
             expected[11] = 0;
             expected
         });
+    }
+
+    #[test]
+    fn copies_stay_within_their_slots() {
+        let mut arena = Arena::new(3, 10);
+        arena.slot_mut(0).fill(1);
+        arena.slot_mut(2).fill(3);
+        arena.copy(0, 70..75, 1);
+        assert_eq!(arena.slot(1)[HEADROOM..][..6], [1, 1, 1, 1, 1, 0]);
+        arena.copy(0, 0..usize::MAX, 1);
+        assert_eq!(
+            arena.slot(1)[HEADROOM..][..11],
+            [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]
+        );
+        assert!(arena.slot(2).iter().all(|&byte| byte == 3));
     }
 
     #[test]

@@ -2,15 +2,16 @@
 //!
 //! Owns the encoding and decoding of the control buffer; no `unsafe`, the layout is written out here
 //! byte by byte as the kernel defines it (`struct cmsghdr`: length, level, type; everything aligned
-//! to a machine word). Which options mean what is in `packet_info` and `traffic_class`.
+//! to a machine word). Which options mean what is in `packet_info`, `segmentation` and `traffic_class`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use crate::packet_info;
+use crate::segmentation;
 use crate::traffic_class;
 
-/// A control buffer with room for a local address, a traffic class and one more integer (a
-/// segment size).
+/// A control buffer with room for a local address, a traffic class and a segment length.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub(crate) struct Control {
@@ -56,6 +57,7 @@ impl Control {
         while let Some((message, behind)) = split_first(rest) {
             packet_info::read(&message, &mut ancillary);
             traffic_class::read(&message, &mut ancillary);
+            segmentation::read(&message, &mut ancillary);
             rest = behind;
         }
         ancillary
@@ -106,6 +108,7 @@ impl Default for Control {
 pub(crate) struct Ancillary {
     pub(crate) destination: Option<IpAddr>,
     pub(crate) tos: u8,
+    pub(crate) segment_len: Option<NonZeroU16>,
 }
 
 /// One decoded control message.
@@ -127,8 +130,8 @@ fn split_first(bytes: &[u8]) -> Option<(Message<'_>, &[u8])> {
     Some((message, &bytes[behind..]))
 }
 
-/// Bytes of control data per datagram: packet information (40), traffic class (24), one more
-/// integer (24).
+/// Bytes of control data per datagram: packet information (40), traffic class (24), segment
+/// length (24).
 pub(crate) const CONTROL_BYTES: usize = 88;
 
 const ALIGNMENT: usize = size_of::<usize>();

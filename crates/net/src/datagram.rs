@@ -1,13 +1,13 @@
-//! One datagram, one system call: `sendto`, `sendmsg`, `recvmsg`.
+//! One system call: `sendto`, `sendmsg`, `recvmsg` for one datagram, `recvmmsg` for a batch.
 //!
-//! Owns the scratch of such a call, on the stack. Batches are in `listener` and `outbox`.
+//! Owns the scratch of the former, on the stack. What leaves in batches is in `outbox` and `train`.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use crate::arena::Received;
+use crate::arena::{Arena, Received};
 use crate::cmsg::{CONTROL_BYTES, Control};
 use crate::messages::{describe, empty_message};
 use crate::pending_error::{is_interrupted, is_pending};
@@ -76,6 +76,61 @@ pub(crate) fn receive(fd: BorrowedFd<'_>, payload: &mut [u8]) -> io::Result<Opti
         }
         retried = true;
     }
+}
+
+/// Receives up to `max` datagrams with one system call into the slots from `first_slot` on; see
+/// [`UdpListener::receive`](crate::UdpListener::receive).
+#[inline]
+pub(crate) fn receive_batch(
+    fd: BorrowedFd<'_>,
+    arena: &mut Arena,
+    first_slot: usize,
+    max: usize,
+    into: &mut Vec<Received>,
+) -> io::Result<usize> {
+    let count = max
+        .min(arena.slots().saturating_sub(first_slot))
+        .min(arena.messages.capacity())
+        .min(into.capacity() - into.len());
+    if count == 0 {
+        return Ok(0);
+    }
+    let (messages, payloads) = arena.scratch(first_slot, count);
+    let headers = messages.prepare_receive(payloads);
+    let mut skipped = 0;
+    let received = loop {
+        // SAFETY: the descriptor is open; `headers` are `count` headers whose pointers lead to
+        // names, vectors, control buffers and payloads that are all borrowed mutably in this
+        // function, each with its size beside it.
+        let result = unsafe {
+            libc::recvmmsg(
+                fd.as_raw_fd(),
+                headers.as_mut_ptr(),
+                count as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
+        };
+        if let Ok(received) = usize::try_from(result) {
+            break received;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Ok(0);
+        }
+        if is_interrupted(&error) {
+            continue;
+        }
+        if !is_pending(&error) {
+            return Err(error);
+        }
+        skipped += 1;
+        if skipped == PENDING_ERRORS_MAX {
+            return Ok(0);
+        }
+    };
+    into.extend((0..received).map(|i| arena.messages.received(i)));
+    Ok(received)
 }
 
 #[inline]
@@ -156,3 +211,6 @@ fn receive_once(fd: BorrowedFd<'_>, payload: &mut [u8]) -> io::Result<Received> 
         Err(_) => Err(io::Error::last_os_error()),
     }
 }
+
+/// ICMP errors skipped in one call; the socket stays readable, so the rest is not lost.
+const PENDING_ERRORS_MAX: usize = 4;

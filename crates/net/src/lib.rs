@@ -11,8 +11,8 @@
 //!    [`RelaySocket::receive`] takes one.
 //! 3. The caller decides, rewriting headers in place: each payload has [`HEADROOM`] bytes in front
 //!    and [`TAILROOM`] bytes behind it.
-//! 4. What goes out of the listener is queued in an [`Outbox`] and leaves in one system call;
-//!    single datagrams leave by [`send_to`].
+//! 4. What goes out of the listener is queued in an [`Outbox`] and leaves in one system call; what goes
+//!    out of a relay socket is gathered in a [`Train`]; datagrams that lie elsewhere leave by [`send_to`].
 //!
 //! None of these calls allocates once its arguments have been made, and none blocks except
 //! [`Poll::wait`].
@@ -36,9 +36,11 @@ mod pending_error;
 mod poll;
 mod port_owner;
 mod relay_socket;
+mod segmentation;
 mod send_report;
 mod sockaddr;
 mod traffic_class;
+mod train;
 mod waker;
 
 pub use affinity::{allowed_cpus, pin_current_thread, useful_parallelism};
@@ -48,9 +50,10 @@ pub use icmp::IcmpError;
 pub use interfaces::{Family, default_source, local_addresses, source_toward};
 pub use limits::raise_descriptor_limit;
 pub use listener::{ListenerOptions, UdpListener};
-pub use outbox::{Outbox, Transmit};
+pub use outbox::{Front, Outbox, Transmit};
 pub use poll::{Event, Events, Poll};
 pub use port_owner::{PortOwner, Process, Transport, port_owner};
 pub use relay_socket::{RelayOptions, RelaySocket};
 pub use send_report::SendReport;
+pub use train::{Piece, Train};
 pub use waker::Waker;

@@ -15,13 +15,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::ptr;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::arena::{Arena, Received};
-use crate::pending_error::{is_interrupted, is_pending};
-use crate::{buffers, dont_fragment, packet_info, traffic_class};
+use crate::datagram::receive_batch;
+use crate::{buffers, dont_fragment, packet_info, segmentation, traffic_class};
 
 /// A nonblocking UDP socket that receives in batches.
 #[derive(Debug)]
@@ -79,49 +78,16 @@ impl UdpListener {
         max: usize,
         into: &mut Vec<Received>,
     ) -> io::Result<usize> {
-        let count = max
-            .min(arena.slots().saturating_sub(first_slot))
-            .min(arena.messages.capacity())
-            .min(into.capacity() - into.len());
-        if count == 0 {
-            return Ok(0);
-        }
-        let (messages, payloads) = arena.scratch(first_slot, count);
-        let headers = messages.prepare_receive(payloads);
-        let mut skipped = 0;
-        let received = loop {
-            // SAFETY: the descriptor is open; `headers` are `count` headers whose pointers lead to
-            // names, vectors, control buffers and payloads that are all borrowed mutably in this
-            // function, each with its size beside it.
-            let result = unsafe {
-                libc::recvmmsg(
-                    self.fd.as_raw_fd(),
-                    headers.as_mut_ptr(),
-                    count as libc::c_uint,
-                    libc::MSG_DONTWAIT as _,
-                    ptr::null_mut(),
-                )
-            };
-            if let Ok(received) = usize::try_from(result) {
-                break received;
-            }
-            let error = io::Error::last_os_error();
-            if error.kind() == io::ErrorKind::WouldBlock {
-                return Ok(0);
-            }
-            if is_interrupted(&error) {
-                continue;
-            }
-            if !is_pending(&error) {
-                return Err(error);
-            }
-            skipped += 1;
-            if skipped == PENDING_ERRORS_MAX {
-                return Ok(0);
-            }
-        };
-        into.extend((0..received).map(|i| arena.messages.received(i)));
-        Ok(received)
+        receive_batch(self.fd.as_fd(), arena, first_slot, max, into)
+    }
+
+    /// Lets the kernel hand over datagrams of one client that came back to back as one
+    /// ([`Received::segment_len`]), or no longer (the default). It costs a little where there are none.
+    ///
+    /// # Errors
+    /// What the kernel says; before Linux 5.0 that it does not know the option.
+    pub fn set_receive_bundles(&self, on: bool) -> io::Result<()> {
+        segmentation::set_receive(self.as_fd(), on)
     }
 
     /// The address the socket is bound to, with the port the kernel chose for port 0.
@@ -209,6 +175,3 @@ pub(crate) fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
         .as_socket()
         .ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
 }
-
-/// ICMP errors skipped in one call; the socket stays readable, so the rest is not lost.
-const PENDING_ERRORS_MAX: usize = 4;

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::mem;
+use std::ops::Range;
 use std::ptr;
 
 use crate::arena::Received;
@@ -16,11 +17,20 @@ pub(crate) struct Messages {
     vectors: Box<[libc::iovec]>,
     names: Box<[RawAddress]>,
     controls: Box<[Control]>,
+    /// Which of the vectors make up which message to send.
+    parts: Box<[Range<usize>]>,
+    staged: usize,
+    gathered: usize,
 }
 
 impl Messages {
-    /// Room for `capacity` messages, at most [`BATCH_MAX`].
+    /// Room for `capacity` messages, at most [`BATCH_MAX`], of one piece each.
     pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self::with_vectors(capacity, 1)
+    }
+
+    /// Room for `capacity` messages, at most [`BATCH_MAX`], of `pieces` pieces on average.
+    pub(crate) fn with_vectors(capacity: usize, pieces: usize) -> Self {
         let capacity = capacity.min(BATCH_MAX);
         let vector = libc::iovec {
             iov_base: ptr::null_mut(),
@@ -28,9 +38,12 @@ impl Messages {
         };
         Self {
             headers: vec![empty_header(); capacity].into_boxed_slice(),
-            vectors: vec![vector; capacity].into_boxed_slice(),
+            vectors: vec![vector; capacity * pieces].into_boxed_slice(),
             names: vec![RawAddress::default(); capacity].into_boxed_slice(),
             controls: vec![Control::default(); capacity].into_boxed_slice(),
+            parts: vec![0..0; capacity].into_boxed_slice(),
+            staged: 0,
+            gathered: 0,
         }
     }
 
@@ -82,35 +95,66 @@ impl Messages {
         )
     }
 
-    /// Fills message `i` with a datagram to send. The pointer to `bytes` stays in the header, see
-    /// [`Self::prepare_send`].
+    /// Forgets what was staged.
     #[inline]
-    pub(crate) fn stage(&mut self, i: usize, bytes: &[u8], name: RawAddress, control: Control) {
-        self.names[i] = name;
-        self.controls[i] = control;
-        self.vectors[i] = libc::iovec {
+    pub(crate) fn clear(&mut self) {
+        self.staged = 0;
+        self.gathered = 0;
+    }
+
+    /// Begins a message to send, made of what is [gathered](Self::gather) from now on. `false`: no room for
+    /// one more.
+    #[inline]
+    pub(crate) fn begin(&mut self, name: RawAddress, control: Control) -> bool {
+        if self.staged == self.headers.len() {
+            return false;
+        }
+        self.names[self.staged] = name;
+        self.controls[self.staged] = control;
+        self.parts[self.staged] = self.gathered..self.gathered;
+        self.staged += 1;
+        true
+    }
+
+    /// Adds bytes to the message begun last. The pointer to them stays in a vector, see
+    /// [`Self::prepare_send`].
+    ///
+    /// # Panics
+    /// If no message was begun, or there is no [room](Self::room) left.
+    #[inline]
+    pub(crate) fn gather(&mut self, bytes: &[u8]) {
+        self.vectors[self.gathered] = libc::iovec {
             iov_base: bytes.as_ptr().cast_mut().cast(),
             iov_len: bytes.len(),
         };
+        self.gathered += 1;
+        self.parts[self.staged - 1].end = self.gathered;
     }
 
-    /// Headers of the first `count` staged messages, for `sendmmsg`. Sound to pass to the kernel
-    /// only while the bytes given to [`Self::stage`] are borrowed.
+    /// How many more pieces can be gathered.
     #[inline]
-    pub(crate) fn prepare_send(&mut self, count: usize) -> &mut [libc::mmsghdr] {
-        let headers = &mut self.headers[..count];
-        let vectors = &mut self.vectors[..count];
-        let names = &mut self.names[..count];
-        let controls = &mut self.controls[..count];
-        for (((header, vector), name), control) in
-            headers.iter_mut().zip(vectors).zip(names).zip(controls)
+    pub(crate) fn room(&self) -> usize {
+        self.vectors.len() - self.gathered
+    }
+
+    /// Headers of the staged messages, for `sendmmsg`. Sound to pass to the kernel only while the bytes given to
+    /// [`Self::gather`] are borrowed.
+    #[inline]
+    pub(crate) fn prepare_send(&mut self) -> &mut [libc::mmsghdr] {
+        let headers = &mut self.headers[..self.staged];
+        for (((header, part), name), control) in headers
+            .iter_mut()
+            .zip(&self.parts)
+            .zip(&mut self.names)
+            .zip(&mut self.controls)
         {
+            let vectors = &mut self.vectors[part.clone()];
             header.msg_len = 0;
             let header = &mut header.msg_hdr;
             header.msg_namelen = name.len();
             header.msg_name = ptr::from_mut(name).cast();
-            header.msg_iov = vector;
-            header.msg_iovlen = 1;
+            header.msg_iov = vectors.as_mut_ptr();
+            header.msg_iovlen = vectors.len() as _;
             header.msg_controllen = control.len() as _;
             header.msg_control = if control.is_empty() {
                 ptr::null_mut()
@@ -159,6 +203,10 @@ pub(crate) fn describe(
         source: name.to_std(),
         destination: ancillary.destination,
         tos: ancillary.tos,
+        // A bundle of one is a datagram.
+        segment_len: ancillary
+            .segment_len
+            .filter(|segment| usize::from(segment.get()) < len),
         truncated: header.msg_flags & libc::MSG_TRUNC != 0,
     }
 }

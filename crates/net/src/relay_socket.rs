@@ -1,21 +1,24 @@
 //! The socket behind a relayed transport address.
 //!
-//! Owns its set-up and the receive of one datagram. Sending is [`send_to`](crate::send_to).
+//! Owns its set-up and its receives. Sending is [`Train`](crate::Train) and [`send_to`](crate::send_to).
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::arena::{Arena, Received};
 use crate::icmp::{self, IcmpError};
 use crate::listener::{local_address, unbound};
-use crate::{buffers, datagram, dont_fragment, traffic_class};
+use crate::{buffers, datagram, dont_fragment, segmentation, traffic_class};
 
 /// A nonblocking UDP socket that nobody else can bind beside.
 #[derive(Debug)]
 pub struct RelaySocket {
     fd: OwnedFd,
     local_address: SocketAddr,
+    /// Cleared once the kernel has refused one.
+    sends_trains: AtomicBool,
 }
 
 impl RelaySocket {
@@ -36,6 +39,7 @@ impl RelaySocket {
         Ok(Self {
             local_address: local_address(&socket)?,
             fd: socket.into(),
+            sends_trains: AtomicBool::new(true),
         })
     }
 
@@ -58,6 +62,32 @@ impl RelaySocket {
         icmp::take(self.fd.as_fd())
     }
 
+    /// Receives up to `max` datagrams with one system call: the i-th of this call into slot
+    /// `first_slot + i`, its description appended to `into`, within the bounds of
+    /// [`UdpListener::receive`](crate::UdpListener::receive). Returns how many.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    #[inline]
+    pub fn receive_batch(
+        &self,
+        arena: &mut Arena,
+        first_slot: usize,
+        max: usize,
+        into: &mut Vec<Received>,
+    ) -> io::Result<usize> {
+        datagram::receive_batch(self.fd.as_fd(), arena, first_slot, max, into)
+    }
+
+    /// Lets the kernel hand over datagrams of one peer that came back to back as one
+    /// ([`Received::segment_len`]), or no longer (the default).
+    ///
+    /// # Errors
+    /// What the kernel says; before Linux 5.0 that it does not know the option.
+    pub fn set_receive_bundles(&self, on: bool) -> io::Result<()> {
+        segmentation::set_receive(self.fd.as_fd(), on)
+    }
+
     /// Sets DF on all that is sent from now on, or not (the default).
     ///
     /// # Errors
@@ -70,6 +100,18 @@ impl RelaySocket {
     #[inline]
     pub fn local_address(&self) -> SocketAddr {
         self.local_address
+    }
+
+    /// Whether several datagrams may be sent as one.
+    #[inline]
+    pub(crate) fn sends_trains(&self) -> bool {
+        self.sends_trains.load(Ordering::Relaxed)
+    }
+
+    /// The kernel cannot do it on this socket.
+    #[cold]
+    pub(crate) fn send_trains_no_more(&self) {
+        self.sends_trains.store(false, Ordering::Relaxed);
     }
 }
 

@@ -23,8 +23,10 @@ pub struct SendReport {
     pub dropped_error: u64,
     /// Dropped: the [`Outbox`](crate::Outbox) had no room left.
     pub dropped_outbox_full: u64,
-    /// Send calls made by [`Outbox::flush`](crate::Outbox::flush).
+    /// Send calls made by [`Outbox::flush`](crate::Outbox::flush) and [`Train::send`](crate::Train::send).
     pub calls: u64,
+    /// Of the datagrams sent, how many trains of several they left in.
+    pub trains: u64,
 }
 
 impl SendReport {
@@ -69,6 +71,7 @@ impl SendReport {
         self.dropped_error += other.dropped_error;
         self.dropped_outbox_full += other.dropped_outbox_full;
         self.calls += other.calls;
+        self.trains += other.trains;
     }
 
     /// All datagrams that were not sent.

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use turnbuckle_net::{
-    Arena, Events, HEADROOM, ListenerOptions, Outbox, Poll, RelayOptions, RelaySocket, SendReport,
-    Transmit, UdpListener, send_to,
+    Arena, Events, Front, HEADROOM, ListenerOptions, Outbox, Poll, RelayOptions, RelaySocket,
+    SendReport, Transmit, UdpListener, send_to,
 };
 
 #[test]
@@ -106,6 +106,7 @@ impl Shard {
                     to: self.client.local_address(),
                     source: Some(self.listener_address.ip()),
                     tos: received.tos,
+                    front: Front::NONE,
                     slot: down as u32,
                     start: HEADROOM as u32,
                     len: received.len as u32,
@@ -117,6 +118,7 @@ impl Shard {
             to: self.client.local_address(),
             source: None,
             tos: 0,
+            front: Front::NONE,
             slot: 0,
             start: 0,
             len: 0,

@@ -35,9 +35,34 @@ pub const fn classify_rfc5766(first_byte: u8) -> Kind {
     }
 }
 
+/// Whether a datagram may be a STUN request, by its first two bytes (RFC 8489 §5). It may still be none.
+#[inline]
+pub const fn is_request(datagram: &[u8]) -> bool {
+    matches!(datagram, [first, second, ..] if *first & 0xC1 == 0 && *second & 0x10 == 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn requests_are_told_from_the_other_classes() {
+        for (first, second, request) in [
+            (0x00, 0x03, true),
+            (0x00, 0x16, false),
+            (0x01, 0x03, false),
+            (0x01, 0x13, false),
+            (0x40, 0x00, false),
+            (0x17, 0xFE, false),
+        ] {
+            assert_eq!(
+                is_request(&[first, second, 0]),
+                request,
+                "{first:02X}{second:02X}"
+            );
+        }
+        assert!(!is_request(&[0]));
+    }
 
     #[test]
     fn borders() {

@@ -57,7 +57,7 @@ pub use address::AddressFamily;
 pub use attribute::{AttributeType, Attributes, RawAttribute, UnknownAttributes};
 pub use builder::MessageBuilder;
 pub use channel_data::{CHANNEL_DATA_HEADER_LEN, ChannelData};
-pub use classify::{Kind, classify, classify_rfc5766};
+pub use classify::{Kind, classify, classify_rfc5766, is_request};
 pub use error::{AttributeError, AttributeProblem, DecodeError, EncodeError, IntegrityError};
 pub use indication::IndicationHeader;
 pub use integrity::{IntegrityKey, IntegrityKeySha256};

@@ -147,13 +147,23 @@ impl Allocation {
 impl Traffic {
     #[inline]
     pub(crate) fn count_to_peer(&mut self, bytes: usize) {
-        self.packets_to_peers = self.packets_to_peers.wrapping_add(1);
+        self.count_many_to_peer(1, bytes);
+    }
+
+    #[inline]
+    pub(crate) fn count_many_to_peer(&mut self, packets: usize, bytes: usize) {
+        self.packets_to_peers = self.packets_to_peers.wrapping_add(packets as u64);
         self.bytes_to_peers = self.bytes_to_peers.wrapping_add(bytes as u64);
     }
 
     #[inline]
     pub(crate) fn count_to_client(&mut self, bytes: usize) {
-        self.packets_to_client = self.packets_to_client.wrapping_add(1);
+        self.count_many_to_client(1, bytes);
+    }
+
+    #[inline]
+    pub(crate) fn count_many_to_client(&mut self, packets: usize, bytes: usize) {
+        self.packets_to_client = self.packets_to_client.wrapping_add(packets as u64);
         self.bytes_to_client = self.bytes_to_client.wrapping_add(bytes as u64);
     }
 }

@@ -10,12 +10,12 @@ use turnbuckle_proto::{
     TransactionId, channel_data, indication,
 };
 
-use crate::address::{ClientPath, PeerAddress, family};
+use crate::address::{ClientPath, PeerAddress, Transport, family};
 use crate::allocation::{Allocation, AllocationId};
-use crate::packet::{Decision, Handover, Packet, Span};
+use crate::packet::{BundleDecision, BundleSize, Decision, Handover, Packet, Span};
 use crate::permission::Reach;
 use crate::relay::Relay;
-use crate::relayed::RelayedId;
+use crate::relayed::{RelayedId, ShardId};
 use crate::stats::DropReason;
 use crate::time::Instant;
 
@@ -231,6 +231,147 @@ impl Relay {
         Decision::ToClient { path, bytes }
     }
 
+    /// A bundle from a client. Where all of it is ChannelData of one channel it is routed once.
+    #[inline]
+    pub(crate) fn bundle_to_peer(
+        &mut self,
+        now: Instant,
+        path: &ClientPath,
+        bytes: &mut [u8],
+        size: BundleSize,
+    ) -> BundleDecision {
+        self.try_bundle_to_peer(now, path, bytes, size)
+            .unwrap_or(BundleDecision::Apart)
+    }
+
+    fn try_bundle_to_peer(
+        &mut self,
+        now: Instant,
+        path: &ClientPath,
+        bytes: &mut [u8],
+        size: BundleSize,
+    ) -> Option<BundleDecision> {
+        let (number, len, last_len) = one_channel(bytes, size)?;
+        let id = self.allocations.find(&path.five_tuple)?;
+        let allocation = self.allocations.get(id).filter(|a| a.expires > now)?;
+        let peer = allocation.channels.by_number(number, now)?.peer;
+        let permission = allocation.permissions.find(peer.0.ip(), now)?;
+        let reach = permission.reach;
+        let lease = allocation.relayed.of(family(peer.0.ip()))?;
+        let relayed = (lease.expires > now).then_some(lease.id)?;
+        let count = size.count();
+        let payloads = count
+            .saturating_sub(1)
+            .saturating_mul(len)
+            .saturating_add(last_len);
+        let is_own = reach == Reach::RelayedOnly
+            || (self.host_is_opened && self.config.policy.is_host(peer.0.ip(), &self.ports));
+        let (live, peer) = if is_own {
+            let live = self.ports.find(peer.0);
+            let closed =
+                reach == Reach::RelayedOnly || self.config.policy.is_listener(peer.0, &self.ports);
+            if live.is_none() && closed {
+                return None;
+            }
+            (live, self.ports.as_local(peer.0))
+        } else {
+            (None, peer.0)
+        };
+        let decision = if let Some(live) = live {
+            let source = self.relayed.get(relayed.0)?.claim.advertised;
+            let to = self.relayed.get(live.relayed.0)?.allocation?;
+            let (to_path, to_number) = self.bundle_receiver(now, to, source, live.shard)?;
+            let (front, last_front) = fronts(to_number, len, last_len)?;
+            for (i, segment) in (1..).zip(bytes.chunks_mut(size.segment_len)) {
+                let front = if i == count { last_front } else { front };
+                if let Some(header) = segment.first_chunk_mut() {
+                    *header = front;
+                }
+            }
+            self.count_bundle_to_client(to, count, payloads);
+            self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(count as u64);
+            BundleDecision::Rewritten {
+                path: to_path,
+                len: CHANNEL_DATA_HEADER_LEN.saturating_add(len),
+                last_len: CHANNEL_DATA_HEADER_LEN.saturating_add(last_len),
+            }
+        } else {
+            BundleDecision::ToPeer {
+                relayed,
+                peer,
+                offset: CHANNEL_DATA_HEADER_LEN,
+                len,
+                last_len,
+            }
+        };
+        if let Some(allocation) = self.allocations.get_mut(id) {
+            allocation.traffic.count_many_to_peer(count, payloads);
+        }
+        self.stats.packets_to_peers = self.stats.packets_to_peers.wrapping_add(count as u64);
+        self.stats.bytes_to_peers = self.stats.bytes_to_peers.wrapping_add(payloads as u64);
+        Some(decision)
+    }
+
+    /// A bundle from a peer. Where a channel leads to the client it is routed once.
+    #[inline]
+    pub(crate) fn bundle_to_client(
+        &mut self,
+        now: Instant,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        size: BundleSize,
+    ) -> BundleDecision {
+        self.try_bundle_to_client(now, relayed, peer, size)
+            .unwrap_or(BundleDecision::Apart)
+    }
+
+    fn try_bundle_to_client(
+        &mut self,
+        now: Instant,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        size: BundleSize,
+    ) -> Option<BundleDecision> {
+        let id = self.relayed.get(relayed.0)?.allocation?;
+        let peer = self.ports.as_advertised(peer);
+        let (path, number) = self.bundle_receiver(now, id, peer, self.shard)?;
+        let (front, last_front) = fronts(number, size.segment_len, size.last_len())?;
+        self.count_bundle_to_client(id, size.count(), size.len);
+        Some(BundleDecision::ToClient {
+            path,
+            front,
+            last_front,
+        })
+    }
+
+    /// The client and channel that a whole bundle from `peer` may go to: those of datagrams, since on streams each
+    /// message is padded by itself.
+    fn bundle_receiver(
+        &self,
+        now: Instant,
+        id: AllocationId,
+        peer: SocketAddr,
+        shard: ShardId,
+    ) -> Option<(ClientPath, u16)> {
+        let allocation = self.allocations.get(id)?;
+        let lease = allocation.relayed.of(family(peer.ip()))?;
+        let permission = allocation.permissions.find(peer.ip(), now)?;
+        let hidden = permission.reach == Reach::RelayedOnly && self.ports.find(peer).is_none();
+        let channel = allocation.channels.by_peer(PeerAddress(peer), now)?;
+        let is_udp = allocation.path.five_tuple.transport == Transport::Udp;
+        (lease.expires > now && shard == self.shard && is_udp && !hidden)
+            .then_some((allocation.path, channel.number))
+    }
+
+    fn count_bundle_to_client(&mut self, id: AllocationId, packets: usize, bytes: usize) {
+        if let Some(allocation) = self.allocations.get_mut(id) {
+            allocation.traffic.count_many_to_client(packets, bytes);
+        }
+        let stats = &mut self.stats;
+        stats.packets_to_clients = stats.packets_to_clients.wrapping_add(packets as u64);
+        stats.bytes_to_clients = stats.bytes_to_clients.wrapping_add(bytes as u64);
+    }
+
     /// What becomes of a payload for an address of this host.
     fn relay_to_self(
         &mut self,
@@ -283,6 +424,27 @@ impl Relay {
             self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
         }
     }
+}
+
+/// The channel and the lengths of the payloads, that of all but the last and that of the last, if the bundle is
+/// nothing but ChannelData of one channel, all of it equally long but for the last.
+#[inline]
+fn one_channel(bytes: &[u8], size: BundleSize) -> Option<(u16, usize, usize)> {
+    let mut segments = bytes.get(..size.len)?.chunks(size.segment_len.max(1));
+    let last = ChannelData::decode(segments.next_back()?).ok()?;
+    let first = ChannelData::decode(segments.next()?).ok()?;
+    let header = bytes.first_chunk::<CHANNEL_DATA_HEADER_LEN>()?;
+    let (number, len, last_len) = (first.number, first.payload.len(), last.payload.len());
+    let uniform = segments.all(|segment| segment.first_chunk() == Some(header));
+    (uniform && last.number == number && last_len <= len && last_len > 0)
+        .then_some((number, len, last_len))
+}
+
+/// The ChannelData headers of a bundle.
+fn fronts(number: u16, len: usize, last_len: usize) -> Option<([u8; 4], [u8; 4])> {
+    let front = channel_data::header(number, u16::try_from(len).ok()?);
+    let last_front = channel_data::header(number, u16::try_from(last_len).ok()?);
+    Some((front, last_front))
 }
 
 /// What a Send indication may carry; anything else that must be understood discards it.

@@ -65,7 +65,9 @@ pub use auth::{Credentials, SharedSecret, Unauthorized};
 pub use channel::ChannelBinding;
 pub use config::{Config, DefaultFamily, Lifetimes, Services};
 pub use event::{EndReason, Event};
-pub use packet::{Decision, HEADROOM, Handover, Packet, Span, TAILROOM};
+pub use packet::{
+    BundleDecision, BundleSize, Decision, HEADROOM, Handover, Packet, Span, TAILROOM,
+};
 pub use peer_policy::{
     Denial, PeerPolicy, PeerRule, SpecialRange, Verdict, embedded_ipv4, special_ranges,
 };

@@ -158,3 +158,61 @@ pub struct Handover {
     /// The relayed transport address that the data comes from, as clients know it.
     pub source: SocketAddr,
 }
+
+/// What becomes of a bundle: datagrams of one sender behind one another, equally long but for the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BundleDecision {
+    /// Send a part of each datagram from a relayed transport address to a peer: as many bytes as said, from
+    /// `offset` on.
+    ToPeer {
+        relayed: RelayedId,
+        peer: SocketAddr,
+        offset: usize,
+        len: usize,
+        last_len: usize,
+    },
+    /// Send each datagram to a client, with `front` in front of it, and `last_front` in front of the last.
+    ToClient {
+        path: ClientPath,
+        front: [u8; 4],
+        last_front: [u8; 4],
+    },
+    /// Send each datagram to a client: as many bytes as said. They have been rewritten in place.
+    Rewritten {
+        path: ClientPath,
+        len: usize,
+        last_len: usize,
+    },
+    /// Nothing has been decided or counted: hand each datagram in by itself.
+    Apart,
+}
+
+/// The extent of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BundleSize {
+    /// Bytes in all.
+    pub len: usize,
+    /// Bytes of each datagram but the last.
+    pub segment_len: usize,
+}
+
+impl BundleSize {
+    /// How many datagrams there are.
+    #[inline]
+    pub const fn count(self) -> usize {
+        match self.segment_len {
+            0 => 0,
+            segment_len => self.len.div_ceil(segment_len),
+        }
+    }
+
+    /// Bytes of the last datagram.
+    #[inline]
+    pub const fn last_len(self) -> usize {
+        let before = self
+            .count()
+            .saturating_sub(1)
+            .saturating_mul(self.segment_len);
+        self.len.saturating_sub(before)
+    }
+}

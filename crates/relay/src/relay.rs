@@ -18,7 +18,7 @@ use crate::allocation::{AllocationId, Lease};
 use crate::auth::{self, Client, Unauthorized};
 use crate::config::Config;
 use crate::event::{EndReason, Event};
-use crate::packet::{Decision, Handover, Packet};
+use crate::packet::{BundleDecision, BundleSize, Decision, Handover, Packet};
 use crate::quota::Quota;
 use crate::rate_limit::RateLimiter;
 use crate::reject::Reject;
@@ -185,6 +185,33 @@ impl Relay {
     #[inline]
     pub fn handle_handover(&mut self, now: Now, to: &Handover, packet: Packet<'_>) -> Decision {
         self.relay_from_shard(now.instant, to, packet)
+    }
+
+    /// A bundle of datagrams from a client, `bytes` from its first byte on. An answer that is
+    /// [`Apart`](BundleDecision::Apart) has changed nothing: each datagram goes to
+    /// [`handle_client`](Self::handle_client) then.
+    #[inline]
+    pub fn handle_client_bundle(
+        &mut self,
+        now: Now,
+        path: &ClientPath,
+        bytes: &mut [u8],
+        size: BundleSize,
+    ) -> BundleDecision {
+        self.bundle_to_peer(now.instant, path, bytes, size)
+    }
+
+    /// A bundle of datagrams that arrived at a relayed transport address, from `peer`; as
+    /// [`handle_client_bundle`](Self::handle_client_bundle).
+    #[inline]
+    pub fn handle_peer_bundle(
+        &mut self,
+        now: Now,
+        relayed: RelayedId,
+        peer: SocketAddr,
+        size: BundleSize,
+    ) -> BundleDecision {
+        self.bundle_to_client(now.instant, relayed, peer, size)
     }
 
     /// Ends what has expired. Call it when [`poll_timeout`](Self::poll_timeout) is reached; earlier does no harm.

@@ -13,6 +13,7 @@ mod clock;
 mod deployment;
 mod listen;
 mod log;
+mod pace;
 mod server;
 mod session_log;
 mod settings_file;

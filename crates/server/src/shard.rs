@@ -93,6 +93,14 @@ pub(crate) struct FromPeer {
     pub(crate) tos: u8,
 }
 
+/// A datagram in a slot of the arena.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) slot: usize,
+    pub(crate) len: usize,
+    pub(crate) tos: u8,
+}
+
 /// What a new relay is made of after a panic.
 struct Rebuild {
     id: ShardId,
@@ -181,12 +189,7 @@ impl Core {
         let received = match socket.receive(&mut self.arena, slot) {
             Ok(received) => received?,
             Err(error) => {
-                tracing::error!(
-                    "relay socket {} is given up: {error}",
-                    socket.local_address()
-                );
-                // It would be ready, and fail, for ever.
-                let _ = self.poll.remove(socket);
+                self.give_up_socket(id, &error);
                 return None;
             }
         };
@@ -194,13 +197,30 @@ impl Core {
             self.report.truncated = self.report.truncated.wrapping_add(1);
             return None;
         }
-        let payload = HEADROOM..HEADROOM.saturating_add(received.len);
-        let packet = Packet::new(self.arena.slot_mut(slot), payload)?;
-        match self.relay.handle_peer(now, id, received.source, packet) {
+        let held = Held {
+            slot,
+            len: received.len,
+            tos: received.tos,
+        };
+        self.handle_slot_from_peer(now, id, received.source, held)
+    }
+
+    /// One datagram of a peer, in a slot of the arena.
+    #[inline]
+    pub(crate) fn handle_slot_from_peer(
+        &mut self,
+        now: Now,
+        id: RelayedId,
+        peer: SocketAddr,
+        held: Held,
+    ) -> Option<FromPeer> {
+        let payload = HEADROOM..HEADROOM.saturating_add(held.len);
+        let packet = Packet::new(self.arena.slot_mut(held.slot), payload)?;
+        match self.relay.handle_peer(now, id, peer, packet) {
             Decision::ToClient { path, bytes } => Some(FromPeer {
                 path,
                 bytes,
-                tos: received.tos,
+                tos: held.tos,
             }),
             _ => None,
         }
@@ -334,18 +354,15 @@ impl Core {
         send_whole(&self.sockets, &mut self.report, relayed, peer, bytes, tos);
     }
 
-    /// Sends a part of a slot to a peer.
-    #[inline]
-    pub(crate) fn send_slot_to_peer(
-        &mut self,
-        relayed: RelayedId,
-        peer: SocketAddr,
-        slot: usize,
-        bytes: Span,
-        tos: u8,
-    ) {
-        if let Some(bytes) = self.arena.slot(slot).get(bytes.range()) {
-            send_from(&self.sockets, &mut self.report, relayed, peer, bytes, tos);
+    /// A relay socket fails: it would be ready, and fail, for ever.
+    #[cold]
+    pub(crate) fn give_up_socket(&mut self, id: RelayedId, error: &io::Error) {
+        if let Some(socket) = self.sockets.get(id) {
+            tracing::error!(
+                "relay socket {} is given up: {error}",
+                socket.local_address()
+            );
+            let _ = self.poll.remove(socket);
         }
     }
 

@@ -6,11 +6,19 @@ use std::net::SocketAddr;
 use turnbuckle_net::{Poll, RelayOptions, RelaySocket};
 use turnbuckle_relay::{OpenError, RelaySockets, RelayedId};
 
+use crate::pace::Pace;
+
 /// All open relay sockets.
 #[derive(Debug)]
 pub(crate) struct SocketTable {
-    sockets: Vec<Option<RelaySocket>>,
+    sockets: Vec<Option<Entry>>,
     options: RelayOptions,
+}
+
+#[derive(Debug)]
+struct Entry {
+    socket: RelaySocket,
+    pace: Pace,
 }
 
 /// The table together with the poll that its sockets are members of.
@@ -29,7 +37,15 @@ impl SocketTable {
 
     #[inline]
     pub(crate) fn get(&self, id: RelayedId) -> Option<&RelaySocket> {
-        self.sockets.get(id.index() as usize)?.as_ref()
+        let entry = self.sockets.get(id.index() as usize)?.as_ref()?;
+        Some(&entry.socket)
+    }
+
+    /// The socket, and how fast it is.
+    #[inline]
+    pub(crate) fn with_pace(&mut self, id: RelayedId) -> Option<(&RelaySocket, &mut Pace)> {
+        let entry = self.sockets.get_mut(id.index() as usize)?.as_mut()?;
+        Some((&entry.socket, &mut entry.pace))
     }
 
     /// Closes them all.
@@ -57,7 +73,10 @@ impl RelaySockets for Opener<'_> {
         if self.table.sockets.len() <= at {
             self.table.sockets.resize_with(at + 1, || None);
         }
-        self.table.sockets[at] = Some(socket);
+        self.table.sockets[at] = Some(Entry {
+            socket,
+            pace: Pace::default(),
+        });
         Ok(())
     }
 

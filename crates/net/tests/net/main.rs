@@ -7,3 +7,4 @@ mod receive;
 mod reuse_port;
 mod send;
 mod support;
+mod trains;

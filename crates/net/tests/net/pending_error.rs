@@ -65,7 +65,7 @@ fn outbox_sends_everything() {
         provoke(&listener, listener.local_address());
         let mut arena = Arena::new(3, 16);
         let mut outbox = Outbox::with_capacity(3);
-        for (slot, text) in ["a", "b", "c"].into_iter().enumerate() {
+        for (slot, text) in ["a", "bb", "ccc"].into_iter().enumerate() {
             outbox.push(transmit(&mut arena, slot, text, peer.local_addr().unwrap()));
         }
         let mut report = SendReport::default();
@@ -76,7 +76,10 @@ fn outbox_sends_everything() {
             ..SendReport::default()
         };
         assert_eq!(report, expected);
-        assert_eq!(["a", "b", "c"].map(|_| next_text(&peer).0), ["a", "b", "c"]);
+        assert_eq!(
+            ["a", "bb", "ccc"].map(|_| next_text(&peer).0),
+            ["a", "bb", "ccc"]
+        );
     }
 }
 

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use turnbuckle_net::{
-    Arena, Events, HEADROOM, ListenerOptions, Poll, Received, RelayOptions, RelaySocket, Transmit,
-    UdpListener,
+    Arena, Events, Front, HEADROOM, ListenerOptions, Poll, Received, RelayOptions, RelaySocket,
+    Transmit, UdpListener,
 };
 
 /// A listener on a port the kernel chooses.
@@ -111,6 +111,7 @@ pub(crate) fn transmit(arena: &mut Arena, slot: usize, text: &str, to: SocketAdd
         to,
         source: None,
         tos: 0,
+        front: Front::NONE,
         slot: slot as u32,
         start: HEADROOM as u32,
         len: text.len() as u32,

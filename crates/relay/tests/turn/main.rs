@@ -6,6 +6,7 @@ mod allocate;
 mod alternate;
 mod amplification;
 mod binding;
+mod bundle;
 mod channel_bind;
 mod create_permission;
 mod credentials;

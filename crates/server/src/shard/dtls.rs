@@ -41,7 +41,8 @@ use turnbuckle_relay::{
 };
 
 use crate::shard::DtlsRules;
-use crate::shard::udp::{Held, Io};
+use crate::shard::Held;
+use crate::shard::udp::Io;
 
 mod alert;
 mod client_hello;

@@ -9,7 +9,8 @@ use anyhow::{Result, bail};
 use turnbuckle_relay::{ClientPath, Config, Event, Instant, Now};
 
 use crate::shard::DtlsRules;
-use crate::shard::udp::{Held, Io};
+use crate::shard::Held;
+use crate::shard::udp::Io;
 use crate::tls::TlsService;
 
 pub(crate) struct DtlsService(Infallible);

@@ -3,23 +3,29 @@
 //! matter of [`dtls`](super::dtls).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use turnbuckle_net::{Events, HEADROOM, Outbox, Received, Transmit, UdpListener, send_to};
-use turnbuckle_proto::{Kind, classify};
+use turnbuckle_net::{Events, Front, HEADROOM, Piece, Received, UdpListener};
+use turnbuckle_proto::{Kind, classify, is_request};
 use turnbuckle_relay::{
-    ClientAddress, ClientPath, Decision, FiveTuple, Now, ServerAddress, Transport,
+    ClientAddress, ClientPath, Decision, FiveTuple, Now, RelayedId, ServerAddress, Transport,
 };
 
 use crate::shard::dtls::{Dtls, DtlsService};
 use crate::shard::rings::Doorbell;
-use crate::shard::{Core, DOORBELL, DtlsRules, HANDOVERS_PER_TURN, Parts, Report};
-use crate::sockets::Opener;
+use crate::shard::{Core, DOORBELL, DtlsRules, HANDOVERS_PER_TURN, Held, Parts, Report};
+
+pub(super) use outgoing::Io;
+
+use outgoing::Outgoing;
+
+mod bundle;
+mod departures;
+mod outgoing;
 
 /// A UDP shard before and while it runs.
 pub(crate) struct UdpShard {
@@ -40,49 +46,28 @@ struct Clients {
     io: Io,
     /// `None`: datagrams of DTLS are nobody's.
     dtls: Option<Dtls>,
-    /// The batch of a listener that is being handled.
+    /// Clients without DTLS are not served.
+    only_dtls: bool,
+    /// The batch that is being handled.
     received: Vec<Received>,
     batch: Batch,
-}
-
-/// The core, and what leaves it for clients.
-pub(super) struct Io {
-    pub(super) core: Core,
-    endpoints: Vec<Endpoint>,
-    /// The first slot of the arena that holds nothing to be sent.
-    next_slot: usize,
-}
-
-/// A datagram in a slot of the arena.
-#[derive(Clone, Copy)]
-pub(super) struct Held {
-    pub(super) slot: usize,
-    pub(super) len: usize,
-    pub(super) tos: u8,
+    /// Counts the turns, round and round.
+    turn: u32,
 }
 
 /// How far a batch has been handled: kept so that a panic over one packet does not lose those behind it.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Batch {
-    endpoint: u32,
+    from: From,
     first_slot: usize,
     next: usize,
 }
 
-/// A listener and what waits to leave it.
-struct Endpoint {
-    socket: UdpListener,
-    outbox: Outbox,
-    address: SocketAddr,
-    wildcard: bool,
-}
-
-impl Endpoint {
-    /// The address that datagrams leave from, where the kernel has a choice.
-    #[inline]
-    fn source(&self, path: &ClientPath) -> Option<IpAddr> {
-        self.wildcard.then_some(path.five_tuple.server.0.ip())
-    }
+/// The socket that a batch was taken from.
+#[derive(Clone, Copy)]
+enum From {
+    Listener(u32),
+    Relayed(RelayedId),
 }
 
 impl Handle {
@@ -105,34 +90,25 @@ impl UdpShard {
         let dtls = dtls
             .map(|(service, rules)| Dtls::new(service, rules, &parts.config))
             .transpose()?;
-        let core = Core::new(parts, SLOTS)?;
+        let core = Core::new(parts, SLOTS + 1)?;
         let handle = Arc::new(Handle {
             doorbell: core.doorbell(),
             stop: AtomicBool::new(false),
         });
-        let mut endpoints = Vec::with_capacity(listeners.len());
-        for (token, socket) in (LISTENERS..).zip(listeners) {
-            core.poll.add(&socket, token)?;
-            let address = socket.local_address();
-            endpoints.push(Endpoint {
-                socket,
-                outbox: Outbox::with_capacity(SLOTS),
-                address,
-                wildcard: address.ip().is_unspecified(),
-            });
-        }
         Ok(Self {
             handle,
             events: Events::with_capacity(EVENTS),
             clients: Clients {
-                io: Io {
-                    core,
-                    endpoints,
-                    next_slot: 0,
-                },
+                io: Io::new(core, listeners)?,
+                only_dtls: dtls.as_ref().is_some_and(Dtls::is_alone),
                 dtls,
                 received: Vec::with_capacity(BATCH),
-                batch: Batch::default(),
+                batch: Batch {
+                    from: From::Listener(0),
+                    first_slot: 0,
+                    next: 0,
+                },
+                turn: 0,
             },
         })
     }
@@ -162,6 +138,7 @@ impl UdpShard {
             clients.timeout()
         };
         clients.io.core.wait(timeout, &mut self.events)?;
+        clients.turn = clients.turn.wrapping_add(1);
         let now = clients.io.core.clock.now();
         if clients.batch_is_unfinished() {
             clients.handle_batch(now);
@@ -190,27 +167,82 @@ impl Clients {
     /// One batch of a listener.
     fn receive(&mut self, endpoint: u64, now: Now) -> io::Result<()> {
         let io = &mut self.io;
-        if io.next_slot.saturating_add(BATCH) > io.core.arena.slots() {
+        if io.next_slot.saturating_add(BATCH) > SLOTS {
             io.flush();
         }
         let Some((endpoint, from)) = u32::try_from(endpoint)
             .ok()
-            .and_then(|index| Some((index, io.endpoints.get(index as usize)?)))
+            .and_then(|index| Some((index, io.endpoints.get_mut(index as usize)?)))
         else {
             return Ok(());
         };
         let first_slot = io.next_slot;
         self.received.clear();
-        from.socket
-            .receive(&mut io.core.arena, first_slot, BATCH, &mut self.received)?;
-        io.next_slot = first_slot.saturating_add(self.received.len());
+        let asked = from.expected;
+        let count =
+            from.socket
+                .receive(&mut io.core.arena, first_slot, asked, &mut self.received)?;
+        from.expected = if count == asked {
+            asked.saturating_mul(2).min(BATCH)
+        } else {
+            asked.midpoint(count.saturating_add(EXPECTED_MIN))
+        };
+        let in_trains = neighbours(&self.received);
+        if from.pace.took(in_trains.saturating_mul(2) > count) {
+            // Where the kernel does not know it, trains come as single datagrams.
+            let _ = from.socket.set_receive_bundles(true);
+        }
+        self.handle_new_batch(From::Listener(endpoint), now);
+        Ok(())
+    }
+
+    /// What a relay socket has: one datagram, or several where trains come.
+    fn receive_from_peer(&mut self, token: u64, now: Now) {
+        let io = &mut self.io;
+        if io.next_slot.saturating_add(PEER_BATCH) > SLOTS {
+            io.flush();
+        }
+        let Ok(id) = u32::try_from(token).map(RelayedId::from_index) else {
+            return;
+        };
+        // Not there if it was given up earlier in this turn.
+        let Some((socket, pace)) = io.core.sockets.with_pace(id) else {
+            return;
+        };
+        let first_slot = io.next_slot;
+        let arena = &mut io.core.arena;
+        self.received.clear();
+        let result = if pace.is_in_trains() {
+            let result = socket.receive_batch(arena, first_slot, PEER_BATCH, &mut self.received);
+            pace.took(neighbours(&self.received) > 0);
+            result.map(drop)
+        } else {
+            if pace.took_one(self.turn) {
+                // As above.
+                let _ = socket.set_receive_bundles(true);
+            }
+            socket
+                .receive(arena, first_slot)
+                .map(|received| self.received.extend(received))
+        };
+        match result {
+            Ok(()) => self.handle_new_batch(From::Relayed(id), now),
+            Err(error) => {
+                self.batch.next = self.received.len();
+                io.core.give_up_socket(id, &error);
+            }
+        }
+    }
+
+    fn handle_new_batch(&mut self, from: From, now: Now) {
+        let first_slot = self.io.next_slot;
+        self.io.next_slot = first_slot.saturating_add(self.received.len());
         self.batch = Batch {
-            endpoint,
+            from,
             first_slot,
             next: 0,
         };
         self.handle_batch(now);
-        Ok(())
     }
 
     fn batch_is_unfinished(&self) -> bool {
@@ -219,66 +251,90 @@ impl Clients {
 
     /// All packets of the batch that have not been handled yet.
     fn handle_batch(&mut self, now: Now) {
-        let Batch {
-            endpoint,
-            first_slot,
-            ..
-        } = self.batch;
-        let Some(local) = self.io.endpoints.get(endpoint as usize).map(|e| e.address) else {
-            return;
-        };
+        let from = self.batch.from;
         while let Some(&received) = self.received.get(self.batch.next) {
-            let slot = first_slot.saturating_add(self.batch.next);
+            let slot = self.batch.first_slot.saturating_add(self.batch.next);
             self.batch.next = self.batch.next.saturating_add(1);
             if received.truncated {
                 let report = &mut self.io.core.report;
                 report.truncated = report.truncated.wrapping_add(1);
                 continue;
             }
-            let server = received
-                .destination
-                .map_or(local, |ip| SocketAddr::new(ip, local.port()));
-            let mut path = ClientPath {
-                handle: endpoint,
-                five_tuple: FiveTuple {
-                    client: ClientAddress(received.source),
-                    server: ServerAddress(server),
-                    transport: Transport::Udp,
-                },
+            let held = Held {
+                slot,
+                len: received.len,
+                tos: received.tos,
             };
-            if let Some(dtls) = &mut self.dtls {
-                let first = self.io.core.arena.slot(slot).get(HEADROOM);
-                if received.len > 0 && first.is_some_and(|&b| classify(b) == Kind::Dtls) {
-                    path.five_tuple.transport = Transport::Dtls;
-                    let datagram = Held {
-                        slot,
-                        len: received.len,
-                        tos: received.tos,
+            match from {
+                From::Relayed(id) if received.segment_len.is_some() => {
+                    self.handle_peer_bundle(now, id, slot, received);
+                }
+                From::Relayed(id) => self.handle_from_peer(now, id, received.source, held),
+                From::Listener(endpoint) => {
+                    let Some(path) = self.path(endpoint, &received) else {
+                        return;
                     };
-                    dtls.receive(&mut self.io, now, &path, datagram);
-                    continue;
+                    if received.segment_len.is_some() {
+                        self.handle_client_bundle(now, &path, slot, received);
+                    } else {
+                        self.handle_from_client(now, &path, held);
+                    }
                 }
-                if dtls.is_alone() {
-                    continue;
-                }
-            }
-            let handled = self.io.core.handle_slot(now, &path, slot, received.len);
-            if let Some(decision) = handled {
-                self.carry_out(now, decision, slot, &path, received.tos);
             }
         }
     }
 
-    fn receive_from_peer(&mut self, token: u64, now: Now) {
-        let io = &mut self.io;
-        if io.next_slot >= io.core.arena.slots() {
-            io.flush();
+    /// How the client that sent this is reached.
+    #[inline]
+    fn path(&self, endpoint: u32, received: &Received) -> Option<ClientPath> {
+        let local = self.io.endpoints.get(endpoint as usize)?.address;
+        let server = received
+            .destination
+            .map_or(local, |ip| SocketAddr::new(ip, local.port()));
+        Some(ClientPath {
+            handle: endpoint,
+            five_tuple: FiveTuple {
+                client: ClientAddress(received.source),
+                server: ServerAddress(server),
+                transport: Transport::Udp,
+            },
+        })
+    }
+
+    /// One datagram of a client, in a slot.
+    #[inline]
+    fn handle_from_client(&mut self, now: Now, path: &ClientPath, held: Held) {
+        let payload = HEADROOM..HEADROOM.saturating_add(held.len);
+        let bytes = self.io.core.arena.slot(held.slot).get(payload);
+        let bytes = bytes.unwrap_or_default();
+        let first = bytes.first().copied();
+        if is_request(bytes) {
+            // It may close the socket that earlier data waits to leave from.
+            self.io.send_to_peers();
         }
-        let slot = io.next_slot;
-        if let Some(from) = io.core.receive_from_peer(now, token, slot) {
-            io.next_slot = slot.saturating_add(1);
-            let (start, len) = (from.bytes.start(), from.bytes.len());
-            self.deliver(now, &from.path, slot, start, len, from.tos);
+        if let Some(dtls) = &mut self.dtls {
+            if first.is_some_and(|first| classify(first) == Kind::Dtls) {
+                self.io.send_to_peers();
+                let mut path = *path;
+                path.five_tuple.transport = Transport::Dtls;
+                dtls.receive(&mut self.io, now, &path, held);
+                return;
+            }
+            if self.only_dtls {
+                return;
+            }
+        }
+        let handled = self.io.core.handle_slot(now, path, held.slot, held.len);
+        if let Some(decision) = handled {
+            self.carry_out(now, decision, held.slot, path, held.tos);
+        }
+    }
+
+    /// One datagram of a peer, in a slot.
+    #[inline]
+    fn handle_from_peer(&mut self, now: Now, from: RelayedId, peer: SocketAddr, held: Held) {
+        if let Some(from) = self.io.core.handle_slot_from_peer(now, from, peer, held) {
+            self.deliver(now, &from.path, Outgoing::from_peer(held.slot, &from));
         }
     }
 
@@ -286,7 +342,7 @@ impl Clients {
     fn receive_from_shards(&mut self, now: Now) {
         for _ in 0..HANDOVERS_PER_TURN {
             let io = &mut self.io;
-            if io.next_slot >= io.core.arena.slots() {
+            if io.next_slot >= SLOTS {
                 io.flush();
             }
             let slot = io.next_slot;
@@ -295,8 +351,7 @@ impl Clients {
             };
             if let Some(from) = arrival {
                 io.next_slot = slot.saturating_add(1);
-                let (start, len) = (from.bytes.start(), from.bytes.len());
-                self.deliver(now, &from.path, slot, start, len, from.tos);
+                self.deliver(now, &from.path, Outgoing::from_peer(slot, &from));
             }
         }
     }
@@ -305,14 +360,13 @@ impl Clients {
     #[cold]
     fn receive_icmp(&mut self, token: u64, now: Now) {
         let io = &mut self.io;
-        if io.next_slot >= io.core.arena.slots() {
+        if io.next_slot >= SLOTS {
             io.flush();
         }
         let slot = io.next_slot;
         if let Some(from) = io.core.receive_icmp(now, token, slot) {
             io.next_slot = slot.saturating_add(1);
-            let (start, len) = (from.bytes.start(), from.bytes.len());
-            self.deliver(now, &from.path, slot, start, len, from.tos);
+            self.deliver(now, &from.path, Outgoing::from_peer(slot, &from));
         }
     }
 
@@ -332,6 +386,8 @@ impl Clients {
                 bytes,
                 dont_fragment: true,
             } => {
+                // What was queued before it goes first.
+                self.io.send_to_peers();
                 let core = &mut self.io.core;
                 core.send_slot_whole(relayed, peer, slot, bytes, tos);
             }
@@ -340,15 +396,26 @@ impl Clients {
                 peer,
                 bytes,
                 dont_fragment: false,
-            } => self
-                .io
-                .core
-                .send_slot_to_peer(relayed, peer, slot, bytes, tos),
+            } => {
+                let piece = Piece {
+                    slot: slot as u32,
+                    start: bytes.start() as u32,
+                    len: bytes.len() as u32,
+                };
+                self.io.send_to_peer(relayed, peer, piece, tos);
+            }
             Decision::ToShard { to, bytes } => {
                 self.io.core.hand_slot_over(&to, slot, bytes, tos);
             }
             Decision::ToClient { path, bytes } => {
-                self.deliver(now, &path, slot, bytes.start(), bytes.len(), tos);
+                let outgoing = Outgoing {
+                    slot,
+                    start: bytes.start(),
+                    len: bytes.len(),
+                    tos,
+                    front: Front::NONE,
+                };
+                self.deliver(now, &path, outgoing);
             }
             // The request is done with, so its slot takes the answer.
             Decision::Answer { len } => {
@@ -359,7 +426,7 @@ impl Clients {
                     .get_mut(HEADROOM..HEADROOM.saturating_add(len));
                 if let (Some(to), Some(answer)) = (to, core.answer.get(..len)) {
                     to.copy_from_slice(answer);
-                    self.io.queue(sender, slot, HEADROOM, len, 0);
+                    self.io.queue(sender, Outgoing::payload(slot, len, 0));
                 }
             }
             Decision::Drop(_) => {}
@@ -368,20 +435,12 @@ impl Clients {
 
     /// Sends relayed data on to its client.
     #[inline]
-    fn deliver(
-        &mut self,
-        now: Now,
-        path: &ClientPath,
-        slot: usize,
-        start: usize,
-        len: usize,
-        tos: u8,
-    ) {
+    fn deliver(&mut self, now: Now, path: &ClientPath, outgoing: Outgoing) {
         if path.five_tuple.transport == Transport::Udp {
-            self.io.queue(path, slot, start, len, tos);
+            self.io.queue(path, outgoing);
         } else if let Some(dtls) = &mut self.dtls {
-            let bytes = start..start.saturating_add(len);
-            dtls.send_slot(&mut self.io, now, path, slot, bytes, tos);
+            let bytes = outgoing.start..outgoing.start.saturating_add(outgoing.len);
+            dtls.send_slot(&mut self.io, now, path, outgoing.slot, bytes, outgoing.tos);
         }
     }
 
@@ -433,72 +492,29 @@ impl Clients {
     }
 }
 
-impl Io {
-    /// Queues a part of a slot for a client; the handle of its path is that of the listener.
-    #[inline]
-    fn queue(&mut self, path: &ClientPath, slot: usize, start: usize, len: usize, tos: u8) {
-        let Some(endpoint) = self.endpoints.get_mut(path.handle as usize) else {
-            return;
-        };
-        // There are as many places as slots, so none is refused; slots and offsets are small numbers.
-        endpoint.outbox.push(Transmit {
-            to: path.five_tuple.client.0,
-            source: endpoint.source(path),
-            tos,
-            slot: slot as u32,
-            start: start as u32,
-            len: len as u32,
-        });
-    }
-
-    /// Puts bytes into a slot that is done with, and queues them.
-    pub(super) fn answer_in_slot(&mut self, path: &ClientPath, slot: usize, bytes: &[u8], tos: u8) {
-        let end = HEADROOM.saturating_add(bytes.len());
-        if let Some(to) = self.core.arena.slot_mut(slot).get_mut(HEADROOM..end) {
-            to.copy_from_slice(bytes);
-            self.queue(path, slot, HEADROOM, bytes.len(), tos);
-        }
-    }
-
-    /// Sends bytes that lie in no slot.
-    pub(super) fn send_now(&mut self, path: &ClientPath, bytes: &[u8], tos: u8) {
-        if let Some(endpoint) = self.endpoints.get(path.handle as usize) {
-            let to = path.five_tuple.client.0;
-            let source = endpoint.source(path);
-            let result = send_to(endpoint.socket.as_fd(), bytes, to, source, tos);
-            self.core.report.to_clients.count(&result);
-        }
-    }
-
-    /// A client is gone: its allocation goes with it.
-    pub(super) fn disconnect(&mut self, now: Now, five_tuple: &FiveTuple) {
-        let mut sockets = Opener {
-            table: &mut self.core.sockets,
-            poll: &self.core.poll,
-        };
-        self.core
-            .relay
-            .handle_disconnect(now, five_tuple, &mut sockets);
-    }
-
-    fn flush(&mut self) {
-        for endpoint in &mut self.endpoints {
-            if !endpoint.outbox.is_empty() {
-                endpoint.outbox.flush(
-                    &endpoint.socket,
-                    &self.core.arena,
-                    &mut self.core.report.to_clients,
-                );
-            }
-        }
-        self.next_slot = 0;
-    }
+/// How many datagrams are part of a train: they have come in a bundle, or behind one of the same sender and length.
+fn neighbours(received: &[Received]) -> usize {
+    let bundles = received.iter().filter(|r| r.segment_len.is_some()).count();
+    let alike = received
+        .windows(2)
+        .filter(|pair| match pair {
+            [a, b] => a.len == b.len && a.source == b.source,
+            _ => false,
+        })
+        .count();
+    bundles.saturating_add(alike)
 }
 
 /// Datagrams taken from a listener by one system call.
-const BATCH: usize = 64;
-/// Datagrams that may wait to leave in one turn.
-const SLOTS: usize = 192;
+const BATCH: usize = 256;
+/// Datagrams asked for where none are expected.
+const EXPECTED_MIN: usize = 4;
+/// Datagrams taken from a relay socket by one system call, where trains come.
+const PEER_BATCH: usize = 16;
+/// Datagrams held in one turn.
+const SLOTS: usize = 512;
+/// The slot behind them, for one datagram of a bundle.
+const ASIDE: usize = SLOTS;
 /// Events taken by one wait.
 const EVENTS: usize = 128;
 /// Tokens below are relay sockets, by their number.
@@ -557,17 +573,6 @@ pub(crate) mod tests {
         /// The two halves of a shard that has DTLS.
         pub(in crate::shard) fn halves(&mut self) -> (&mut Io, &mut Dtls) {
             (&mut self.clients.io, self.clients.dtls.as_mut().unwrap())
-        }
-    }
-
-    impl Io {
-        /// Datagrams that wait to leave.
-        pub(crate) fn queued(&self) -> usize {
-            self.endpoints.iter().map(|e| e.outbox.len()).sum()
-        }
-
-        pub(crate) fn send_queued(&mut self) {
-            self.flush();
         }
     }
 
