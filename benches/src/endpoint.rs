@@ -13,9 +13,9 @@ use crate::shared_socket::SharedSocket;
 /// Many transport addresses to send from and to receive at.
 pub(crate) enum Endpoint {
     /// Told apart by address: the cheap way.
-    Shared(SharedSocket),
+    Shared(Box<SharedSocket>),
     /// Told apart by port.
-    Own(OwnSockets),
+    Own(Box<OwnSockets>),
 }
 
 impl Endpoint {
@@ -25,8 +25,12 @@ impl Endpoint {
     /// What the kernel says, such as too many open files.
     pub(crate) fn bind(side: Side, count: u32) -> io::Result<Self> {
         match side {
-            Side::Many(hosts) => SharedSocket::bind(hosts).map(Self::Shared),
-            Side::One(address) => OwnSockets::bind(address, count).map(Self::Own),
+            Side::Many(hosts) => {
+                SharedSocket::bind(hosts).map(|socket| Self::Shared(Box::new(socket)))
+            }
+            Side::One(address) => {
+                OwnSockets::bind(address, count).map(|sockets| Self::Own(Box::new(sockets)))
+            }
         }
     }
 

@@ -56,6 +56,10 @@ pub enum Unauthorized {
 }
 
 /// Whom a request comes from.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, on the stack"
+)]
 pub(crate) enum Client {
     Anonymous,
     User(User),

@@ -1,6 +1,7 @@
 //! Trains and bundles: several datagrams in one.
 
 use std::net::UdpSocket;
+use std::num::NonZero;
 use std::os::fd::AsFd;
 
 use turnbuckle_net::{
@@ -166,7 +167,7 @@ fn a_bundle_is_taken_whole_where_it_is_asked_for() {
         }
         let bundle = received[0];
         assert_eq!(bundle.len, 14);
-        assert_eq!(bundle.segment_len.map(|s| s.get()), Some(4));
+        assert_eq!(bundle.segment_len.map(NonZero::get), Some(4));
         assert_eq!((bundle.tos, bundle.source), (0x2e, sender.local_address()));
         assert_eq!(&arena.slot(0)[HEADROOM..][..14], b"aaaabbbbccccdd");
         assert_eq!((received[1].len, received[1].segment_len), (5, None));
