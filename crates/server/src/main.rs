@@ -14,6 +14,7 @@ mod deployment;
 mod listen;
 mod log;
 mod pace;
+mod placement;
 mod server;
 mod session_log;
 mod settings_file;
