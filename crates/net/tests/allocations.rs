@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
 use turnbuckle_net::{
-    Arena, Events, Front, HEADROOM, ListenerOptions, Outbox, Poll, RelayOptions, RelaySocket,
-    SendReport, Transmit, UdpListener, send_to,
+    Arena, Events, Front, HEADROOM, ListenerOptions, Outbox, Piece, Poll, RelayOptions,
+    RelaySocket, SendReport, Train, Transmit, UdpListener, send_to,
 };
 
 #[test]
@@ -38,7 +38,9 @@ struct Shard {
     client: RelaySocket,
     listener: UdpListener,
     listener_address: SocketAddr,
+    sender: RelaySocket,
     relay: RelaySocket,
+    train: Train,
     poll: Poll,
     events: Events,
     arena: Arena,
@@ -60,7 +62,9 @@ impl Shard {
             client: RelaySocket::bind(local, RelayOptions::default()).unwrap(),
             listener_address: SocketAddr::new(local.ip(), listener.local_address().port()),
             listener,
+            sender: RelaySocket::bind(local, RelayOptions::default()).unwrap(),
             relay,
+            train: Train::new(),
             poll,
             events: Events::with_capacity(8),
             arena: Arena::new(BATCH, 2048),
@@ -70,7 +74,7 @@ impl Shard {
         }
     }
 
-    /// Client to listener to relay socket (batch in, single out), and relay socket to listener to
+    /// Client to listener to relay socket (batch in, train out), and relay socket to listener to
     /// client (single in, batch out), with one datagram too many.
     fn round(&mut self) {
         for _ in 0..BATCH {
@@ -91,11 +95,18 @@ impl Shard {
                 .receive(&mut self.arena, 0, BATCH, &mut self.received)
                 .unwrap();
             for (slot, received) in self.received.iter().enumerate() {
-                let bytes = &self.arena.slot(slot)[HEADROOM..HEADROOM + received.len];
                 let to = self.relay.local_address();
-                let result = send_to(self.listener.as_fd(), bytes, to, None, received.tos);
-                self.report.count(&result);
+                let piece = Piece {
+                    slot: slot as u32,
+                    start: HEADROOM as u32,
+                    len: received.len as u32,
+                };
+                if !self.train.push(to, received.tos, piece) {
+                    self.train.send(&self.sender, &self.arena, &mut self.report);
+                    self.train.push(to, received.tos, piece);
+                }
             }
+            self.train.send(&self.sender, &self.arena, &mut self.report);
             up += self.received.len();
         }
         let mut down = 0;

@@ -336,6 +336,16 @@ fn tell_totals(total: &Report) {
         bindings = stats.bindings,
         "totals of this run"
     );
+    tracing::debug!(
+        waits = total.waits,
+        receives = total.receives,
+        sends_to_peers = total.to_peers.calls,
+        trains_to_peers = total.to_peers.trains,
+        sends_to_clients = total.to_clients.calls,
+        trains_to_clients = total.to_clients.trains,
+        "system calls of the UDP shards, {:.2} for each packet they sent",
+        calls_per_packet(total)
+    );
     let drops = DropReason::ALL
         .into_iter()
         .map(|reason| (reason.name(), stats.dropped(reason)))
@@ -357,6 +367,12 @@ fn tell_totals(total: &Report) {
     if !drops.is_empty() {
         tracing::info!("dropped: {}", drops.join(" "));
     }
+}
+
+fn calls_per_packet(total: &Report) -> f64 {
+    let calls = total.waits + total.receives + total.to_peers.calls + total.to_clients.calls;
+    let packets = (total.to_peers.sent + total.to_clients.sent).max(1);
+    calls as f64 / packets as f64
 }
 
 /// Holds the process id while the server runs.

@@ -55,6 +55,10 @@ pub(crate) struct Report {
     pub(crate) stats: Stats,
     pub(crate) to_clients: SendReport,
     pub(crate) to_peers: SendReport,
+    /// Waits of UDP shards.
+    pub(crate) waits: u64,
+    /// Calls by which UDP shards took datagrams.
+    pub(crate) receives: u64,
     /// Datagrams from outside that were longer than a slot.
     pub(crate) truncated: u64,
     /// Events that the log could not take in time.
@@ -454,6 +458,8 @@ impl Report {
         self.stats.add(&other.stats);
         self.to_clients.add(&other.to_clients);
         self.to_peers.add(&other.to_peers);
+        self.waits += other.waits;
+        self.receives += other.receives;
         self.truncated += other.truncated;
         self.events_lost += other.events_lost;
         self.panics += other.panics;

@@ -139,6 +139,7 @@ impl UdpShard {
         };
         clients.io.core.wait(timeout, &mut self.events)?;
         clients.turn = clients.turn.wrapping_add(1);
+        clients.io.core.report.waits += 1;
         let now = clients.io.core.clock.now();
         if clients.batch_is_unfinished() {
             clients.handle_batch(now);
@@ -182,6 +183,7 @@ impl Clients {
         let count =
             from.socket
                 .receive(&mut io.core.arena, first_slot, asked, &mut self.received)?;
+        io.core.report.receives += 1;
         from.expected = if count == asked {
             asked.saturating_mul(2).min(BATCH)
         } else {
@@ -225,6 +227,7 @@ impl Clients {
                 .receive(arena, first_slot)
                 .map(|received| self.received.extend(received))
         };
+        io.core.report.receives += 1;
         match result {
             Ok(()) => self.handle_new_batch(From::Relayed(id), now),
             Err(error) => {
