@@ -193,8 +193,8 @@ async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Resul
                 }));
                 match turn {
                     // Level triggered: nothing is left only if nothing was there.
-                    Ok(Ok(0)) => ready.clear_ready(),
-                    Ok(Ok(_)) => {}
+                    Ok(Ok(false)) => ready.clear_ready(),
+                    Ok(Ok(true)) => {}
                     Ok(Err(error)) => return Err(error),
                     Err(_) => shared.state.borrow_mut().recover()?,
                 }

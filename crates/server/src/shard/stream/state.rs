@@ -188,27 +188,33 @@ impl State {
         goes_on
     }
 
-    /// Takes what is at relay sockets; how many of them had something.
-    pub(super) fn relay_from_peers(&mut self, events: &mut Events) -> io::Result<usize> {
-        self.core.poll.wait(Some(Duration::ZERO), events)?;
+    /// Takes what is at relay sockets, up to [`PASSES`] datagrams of each, so that they share a write to the connection; whether
+    /// something may be left.
+    pub(super) fn relay_from_peers(&mut self, events: &mut Events) -> io::Result<bool> {
         let now = self.core.clock.now();
-        for event in events.iter() {
-            if event.token == DOORBELL {
-                self.core.answer_doorbell();
-                continue;
+        for _ in 0..PASSES {
+            self.core.poll.wait(Some(Duration::ZERO), events)?;
+            if events.is_empty() {
+                return Ok(false);
             }
-            if event.error {
-                self.relay_icmp(now, event.token);
-            }
-            if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
-                let slot = self.core.arena.slot(0);
-                let bytes = slot.get(from.bytes.range()).unwrap_or_default();
-                if !deliver(&mut self.connections, &from.path, bytes) {
-                    self.core.report.slow_reader += 1;
+            for event in events.iter() {
+                if event.token == DOORBELL {
+                    self.core.answer_doorbell();
+                    continue;
+                }
+                if event.error {
+                    self.relay_icmp(now, event.token);
+                }
+                if let Some(from) = self.core.receive_from_peer(now, event.token, 0) {
+                    let slot = self.core.arena.slot(0);
+                    let bytes = slot.get(from.bytes.range()).unwrap_or_default();
+                    if !deliver(&mut self.connections, &from.path, bytes) {
+                        self.core.report.slow_reader += 1;
+                    }
                 }
             }
         }
-        Ok(events.len())
+        Ok(true)
     }
 
     /// Takes what other shards have handed over.
@@ -421,3 +427,6 @@ pub(super) const READ_MAX_LEN: usize = 64 << 10;
 pub(super) const MESSAGE_MAX_LEN: usize = 65_535 + 20;
 /// A message that was begun, and the next read behind it.
 const SCRATCH_LEN: usize = HEADROOM + MESSAGE_MAX_LEN + READ_MAX_LEN + turnbuckle_net::TAILROOM;
+
+/// Datagrams taken from one relay socket before connections have their turn.
+const PASSES: usize = 8;
