@@ -56,7 +56,7 @@ registry! {
     MAPPED_ADDRESS = 0x0001 "MAPPED-ADDRESS"
     /// Asks for an answer from another address or port (RFC 5780 §7.2).
     CHANGE_REQUEST = 0x0003 "CHANGE-REQUEST"
-    /// Name of the user, at most 508 bytes (RFC 8489 §14.3).
+    /// Name of the user, at most 763 bytes (RFC 8489 §14.3).
     USERNAME = 0x0006 "USERNAME"
     /// HMAC-SHA1 over what precedes it (RFC 8489 §14.5).
     MESSAGE_INTEGRITY = 0x0008 "MESSAGE-INTEGRITY"

@@ -9,7 +9,9 @@ use crate::address::{self, Mask};
 use crate::attribute::{Stage, padded};
 use crate::fingerprint::fingerprint;
 use crate::method::message_type;
-use crate::value::{MAX_ENCODED_REASON_LEN, MAX_TEXT_LEN, MAX_USERNAME_LEN, split_error_code};
+use crate::value::{
+    MAX_ENCODED_REASON_LEN, MAX_ENCODED_USERNAME_LEN, MAX_TEXT_LEN, split_error_code,
+};
 use crate::{
     AddressFamily, AttributeType, ChangeRequest, Class, EncodeError, HEADER_LEN, Icmp,
     IntegrityKey, IntegrityKeySha256, MAGIC_COOKIE, Method, PasswordAlgorithm, TransactionId,
@@ -135,7 +137,7 @@ impl<'b> MessageBuilder<'b> {
         self.bounded(
             AttributeType::USERNAME,
             username.as_bytes(),
-            MAX_USERNAME_LEN,
+            MAX_ENCODED_USERNAME_LEN,
         )
     }
 

@@ -11,7 +11,7 @@ use crate::address::{self, Mask};
 use crate::attribute::{NO_SLOT, SEAL_SLOTS, SLOTS, Stage};
 use crate::fingerprint::fingerprint;
 use crate::method::{class_of, method_of};
-use crate::value::{MAX_TEXT_LEN, MAX_USERNAME_LEN, text};
+use crate::value::{MAX_TEXT_LEN, text};
 use crate::{
     AddressErrorCode, AddressFamily, AttributeError, AttributeProblem, AttributeType, Attributes,
     ChangeRequest, Class, DecodeError, ErrorCode, HEADER_LEN, Icmp, MAGIC_COOKIE, Method,
@@ -157,10 +157,10 @@ impl<'a> Message<'a> {
             .is_some()
     }
 
-    /// USERNAME, at most 508 bytes (RFC 8489 §14.3).
+    /// USERNAME, at most 763 bytes (RFC 8489 §14.3).
     #[inline]
     pub fn username(&self) -> Result<Option<&'a str>, AttributeError> {
-        self.text(AttributeType::USERNAME, MAX_USERNAME_LEN)
+        self.text(AttributeType::USERNAME, MAX_TEXT_LEN)
     }
 
     /// USERHASH (RFC 8489 §14.4).

@@ -166,9 +166,9 @@ pub(crate) fn text(value: &[u8], max_len: usize) -> Result<&str, AttributeProble
     str::from_utf8(value).map_err(|_| AttributeProblem::NotUtf8)
 }
 
-/// Longest USERNAME in bytes (RFC 8489 §14.3).
-pub const MAX_USERNAME_LEN: usize = 508;
-/// Longest REALM, NONCE, SOFTWARE or reason in bytes (RFC 8489 §14.8 to §14.14).
+/// Longest USERNAME in bytes that is written (RFC 8489 §14.3).
+pub const MAX_ENCODED_USERNAME_LEN: usize = 508;
+/// Longest USERNAME, REALM, NONCE, SOFTWARE or reason in bytes (RFC 8489 §14.3 to §14.14).
 pub const MAX_TEXT_LEN: usize = 763;
 /// Longest reason in bytes that is written (RFC 8489 §14.8).
 pub const MAX_ENCODED_REASON_LEN: usize = 509;

@@ -207,7 +207,7 @@ fn malformed_attributes_are_named() {
             Length,
             |m| m.peer_addresses().find_map(Result::err),
         ),
-        (AttributeType::USERNAME, &[b'x'; 509], TooLong, |m| {
+        (AttributeType::USERNAME, &[b'x'; 764], TooLong, |m| {
             m.username().err()
         }),
         (AttributeType::USERNAME, &[0xFF], NotUtf8, |m| {
