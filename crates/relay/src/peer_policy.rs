@@ -180,6 +180,15 @@ pub fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
+/// True for an address of 6to4 or Teredo: behind it is a tunnel that packets can be made to run through again and again
+/// (RFC 8656 §21.4).
+pub(crate) const fn is_tunnelled(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V6(ip) => matches!(ip.segments(), [0x2002, ..] | [0x2001, 0, ..]),
+        IpAddr::V4(_) => false,
+    }
+}
+
 const fn ipv4(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(((high as u32) << 16) | low as u32)
 }

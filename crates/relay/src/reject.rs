@@ -21,6 +21,8 @@ pub enum Reject {
     Unauthorized(Unauthorized),
     #[error("peer {peer} is refused by {denial}")]
     Forbidden { peer: SocketAddr, denial: Denial },
+    #[error("clients behind 6to4 and Teredo are not served: packets could be made to loop")]
+    TunnelledClient,
     #[error("the allocation already has {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
     #[error("attributes that this server does not know:{}", List(.0))]
@@ -56,7 +58,7 @@ impl Reject {
             Self::TryAlternate(_) => 300,
             Self::BadRequest(_) | Self::BadAttribute(_) => 400,
             Self::Unauthorized(_) => 401,
-            Self::Forbidden { .. } => 403,
+            Self::Forbidden { .. } | Self::TunnelledClient => 403,
             Self::UnknownAttributes(_) => 420,
             Self::AllocationExists | Self::NoAllocation => 437,
             Self::StaleNonce => 438,

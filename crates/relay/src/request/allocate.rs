@@ -13,6 +13,7 @@ use crate::auth::{Client, User};
 use crate::channel::Channels;
 use crate::config::DefaultFamily;
 use crate::event::Event;
+use crate::peer_policy::is_tunnelled;
 use crate::permission::Permissions;
 use crate::reject::Reject;
 use crate::relay::Relay;
@@ -34,6 +35,9 @@ impl Relay {
         // Step 2: one allocation for each five-tuple; a retransmission is answered as the first was.
         if let Some(existing) = existing {
             return self.answer_again(request, existing);
+        }
+        if is_tunnelled(request.path.five_tuple.client.0.ip()) {
+            return Err(Reject::TunnelledClient);
         }
         // Step 11: at any point.
         if let Some(server) = self.alternate_server(request) {

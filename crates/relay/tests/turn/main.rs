@@ -23,6 +23,7 @@ mod nonce;
 mod peers;
 mod refresh;
 mod reservation;
+mod responses;
 mod security_features;
 mod services;
 mod snapshot;

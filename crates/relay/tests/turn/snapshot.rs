@@ -41,6 +41,14 @@ fn a_snapshot_of_a_restored_relay_is_the_same_snapshot() {
 }
 
 #[test]
+fn no_password_is_in_a_snapshot() {
+    let mut net = Setup::default().build();
+    Client::alice().allocate(&mut net);
+    let text = json(&net.server.shards[0].relay.snapshot());
+    assert!(text.contains("alice") && !text.contains("wonderland"));
+}
+
+#[test]
 fn quotas_and_ports_are_held_again() {
     let mut setup = Setup {
         ports: 50_000..=50_002,
