@@ -211,6 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_offered_has_forward_secrecy_and_no_weakness() {
+        let all: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();
+        for name in &all {
+            assert!(
+                name.starts_with("TLS_") || name.starts_with("ECDHE-"),
+                "{name}"
+            );
+            assert!(name.contains("GCM") || name.contains("CHACHA20"), "{name}");
+        }
+        for mandatory in ["TLS_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"] {
+            assert!(all.contains(&mandatory), "{mandatory}");
+        }
+        let (suites, findings) = select(None, true);
+        assert_eq!(suites.len(), all.len());
+        assert!(findings.is_empty());
+    }
+
+    #[test]
     fn names_and_groups_in_the_order_of_the_string() {
         assert_eq!(
             names("ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES128-GCM-SHA256:!aNULL:@STRENGTH").0,
