@@ -8,6 +8,7 @@
 mod bench;
 mod bench_net;
 mod compliance;
+mod fuzz;
 mod packages;
 mod steps;
 mod tally;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["bench-net", "down"] => bench_net::down(),
         ["compliance"] => compliance::run(compliance::Mode::Write),
         ["compliance", "--check"] => compliance::run(compliance::Mode::Check),
+        ["fuzz", arguments @ ..] => fuzz::run(arguments),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -55,5 +57,6 @@ Tasks:
   test --quick   the same without interop tests and instruction counts, and without installing anything
   bench          the standard benchmark, to docs/benchmarks.md; `bench ARGUMENTS` runs turnbuckle-bench with them
   compliance     what of the RFCs is covered, to docs/compliance.md; `compliance --check` fails where that is not up to date
+  fuzz           the fuzz targets under libFuzzer: `fuzz [--target T] --seconds N`, or `--runs N` for that many inputs each
   bench-net up   network namespaces for `bench --netns`; `bench-net down` removes them (as root)
 ";

@@ -11,11 +11,20 @@ use crate::steps::Steps;
 /// Installs what is missing with `apt-get`, as root or through `sudo -n`. What cannot be installed is only
 /// reported here: the tests that need it say SKIPPED, or fail when `CI=true`.
 pub(crate) fn install_missing(steps: &mut Steps) {
-    let missing: Vec<&Package> = PACKAGES
+    install(steps, &PACKAGES);
+}
+
+/// The C++ compiler that libFuzzer is built with, likewise.
+pub(crate) fn install_compiler(steps: &mut Steps) {
+    install(steps, &[COMPILER]);
+}
+
+fn install(steps: &mut Steps, packages: &[Package]) {
+    let missing: Vec<&Package> = packages
         .iter()
         .filter(|package| !package.is_present())
         .collect();
-    for package in &PACKAGES {
+    for package in packages {
         let state = if package.is_present() {
             "present"
         } else {
@@ -161,3 +170,8 @@ const PACKAGES: [Package; 8] = [
         program: None,
     },
 ];
+
+const COMPILER: Package = Package {
+    name: "g++",
+    program: Some("c++"),
+};
