@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use turnbuckle_tests::{Alone, Namespace, Process, Requirement, Server, ServerBuilder};
 
+// compliance: 8489-6.3.1.2-01
 #[test]
 fn a_wildcard_listener_answers_from_the_address_that_was_asked() {
     let Some(hosts) = Hosts::new() else { return };

@@ -27,6 +27,7 @@ const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
+// compliance: 8489-12-04, 8489-6.3.1.2-01, 8656-5-09
 #[tokio::test]
 async fn binding_tells_the_clients_own_address() {
     let server = start(V4);

@@ -13,6 +13,7 @@ use crate::client::{Client, binding_request};
 use crate::site::{NAME, Site, connect_from};
 use crate::vitals::{allow_descriptors, descriptors, resident_kib};
 
+// compliance: 8489-6.2.2-04
 #[test]
 fn two_thousand_slow_connections_leave_an_honest_client_served() {
     let site = start();

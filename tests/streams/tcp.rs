@@ -13,6 +13,7 @@ use crate::client::{
 };
 use crate::site::{CHANNEL, NAME, Site, connect, handshake};
 
+// compliance: 8489-12-04, 8656-5-10
 #[test]
 fn each_port_takes_tcp_and_tls() {
     let site = Site::start();
@@ -67,6 +68,7 @@ fn byte_by_byte(site: &Site, mut client: Client<impl Wire>) {
     }
 }
 
+// compliance: 8489-6.2.2-02
 #[test]
 fn many_messages_in_one_write_are_told_apart() {
     let site = Site::start();
@@ -291,6 +293,7 @@ fn a_session_holds_its_place_until_its_connection_ends() {
     site.server.stop();
 }
 
+// compliance: 8489-6.2.2-01
 #[test]
 fn a_connection_without_an_allocation_is_ended_in_time() {
     let site = Site::start_with("max-allocate-timeout=1\n", |builder| builder);
@@ -310,6 +313,7 @@ fn a_connection_without_an_allocation_is_ended_in_time() {
     site.server.stop();
 }
 
+// compliance: 8489-6.2.2-01
 #[test]
 fn one_connection_serves_one_allocation_after_another() {
     let site = Site::start();

@@ -44,6 +44,7 @@ fn tls_1_2_can_be_left_out() {
     site.server.stop();
 }
 
+// compliance: 7443-1-01
 #[test]
 fn application_protocols_are_agreed_on_and_never_needed() {
     let site = Site::start();

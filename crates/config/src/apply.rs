@@ -448,5 +448,6 @@ const EXAMPLE_AUX_PORT: u16 = 443;
 /// RFC 4291 §2.5.5.2.
 const MAPPED_PREFIX_BITS: u8 = 96;
 /// RFC 8489 §14.9: fewer than 128 characters.
+// compliance: 8489-14.9-01
 const REALM_MAX_CHARS: usize = 127;
 const SHORT_SECRET_BYTES: usize = 16;

@@ -221,6 +221,7 @@ fn authentication(draft: &mut Draft) {
     realm(draft);
 }
 
+// compliance: 8656-5-02
 fn realm(draft: &mut Draft) {
     let realm = draft.settings.realm.as_deref().unwrap_or_default();
     if realm.len() > REALM_ANSWERED_LEN {

@@ -19,6 +19,7 @@ use crate::user::User;
 ///
 /// [`Settings::default`] is what runs with no file at all. Keys in the field descriptions are those of
 /// `turnserver.conf`.
+// compliance: 8489-16.1.2-01, 8656-7.2-25
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where clients are served (`listening-ip`, `listening-port`, `tls-listening-port`, `aux-server`, `tcp-proxy-port`,

@@ -271,6 +271,7 @@ fn long_lines_are_read_in_full() {
     assert_snapshot!(report(&source));
 }
 
+// compliance: 8656-7.2-25
 #[test]
 fn ports_that_contradict() {
     assert_snapshot!(
@@ -330,6 +331,7 @@ fn authentication_that_contradicts() {
     );
 }
 
+// compliance: 8656-5-02
 #[test]
 fn what_may_authenticate() {
     let asked = |source| ok(source).auth_asked;
@@ -450,6 +452,7 @@ fn rate_of_unauthorized_answers() {
     );
 }
 
+// compliance: 8656-5-02
 #[test]
 fn accounts_may_stand_before_their_realm() {
     let source = "user=alice:0x0123456789abcdef0123456789abcdef\nlt-cred-mech\nrealm=example.org\n";

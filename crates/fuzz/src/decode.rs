@@ -14,7 +14,9 @@ use turnbuckle_proto::{
 pub fn decode(input: &[u8]) {
     if let Ok(message) = Message::decode(input) {
         assert_eq!(message.bytes(), input);
-        assert_eq!(classify(input[0]), Kind::Stun);
+        // Methods above 0xFF, of which none is in use, start with bytes that are not taken for STUN.
+        let is_high = message.method().number() > 0xFF;
+        assert_eq!(classify(input[0]) == Kind::Stun, !is_high);
         read_all(&message);
         write_again(&message);
     }

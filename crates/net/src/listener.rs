@@ -23,6 +23,7 @@ use crate::datagram::receive_batch;
 use crate::{buffers, dont_fragment, packet_info, segmentation, traffic_class};
 
 /// A nonblocking UDP socket that receives in batches.
+// compliance: 8489-6.3.1.2-01
 #[derive(Debug)]
 pub struct UdpListener {
     fd: OwnedFd,

@@ -103,6 +103,7 @@ impl Mask {
 }
 
 /// Reads the value of an address attribute.
+// compliance: 8489-14.1-01, 8489-14.1-02, 8489-14.1-04
 #[inline]
 pub(crate) fn decode(value: &[u8], mask: Mask) -> Result<SocketAddr, AttributeProblem> {
     let Some((&[_, family, p0, p1], address)) = value.split_first_chunk() else {
@@ -124,6 +125,7 @@ pub(crate) fn decode(value: &[u8], mask: Mask) -> Result<SocketAddr, AttributePr
 }
 
 /// The value of an address attribute.
+// compliance: 8489-14.1-03
 #[inline]
 pub(crate) fn encode_v4(address: SocketAddrV4, mask: Mask) -> [u8; V4_LEN] {
     let [p0, p1] = mask.port(address.port()).to_be_bytes();

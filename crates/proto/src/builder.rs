@@ -32,6 +32,7 @@ impl<'b> MessageBuilder<'b> {
     ///
     /// # Errors
     /// [`EncodeError::BufferTooSmall`] below 20 bytes.
+    // compliance: 8489-5-01, 8489-5-02, 8489-5-04
     #[inline]
     pub fn new(
         buf: &'b mut [u8],
@@ -61,6 +62,7 @@ impl<'b> MessageBuilder<'b> {
     /// # Errors
     /// As all setters: [`EncodeError::BufferTooSmall`], [`EncodeError::TooLong`] if the message would
     /// outgrow its length field, [`EncodeError::OutOfOrder`] behind integrity or fingerprint.
+    // compliance: 8489-14-01, 8489-14-02, 8489-14-03, 8489-14-04, 8656-18-01
     #[inline]
     pub fn attribute(
         &mut self,
@@ -150,6 +152,7 @@ impl<'b> MessageBuilder<'b> {
     ///
     /// # Errors
     /// [`EncodeError::TooLong`] above 763 bytes.
+    // compliance: 8489-14.9-01
     #[inline]
     pub fn realm(&mut self, realm: &str) -> Result<&mut Self, EncodeError> {
         self.bounded(AttributeType::REALM, realm.as_bytes(), MAX_TEXT_LEN)
@@ -168,6 +171,7 @@ impl<'b> MessageBuilder<'b> {
     ///
     /// # Errors
     /// [`EncodeError::TooLong`] above 763 bytes.
+    // compliance: 8489-14.14-02
     #[inline]
     pub fn software(&mut self, software: &str) -> Result<&mut Self, EncodeError> {
         self.bounded(AttributeType::SOFTWARE, software.as_bytes(), MAX_TEXT_LEN)
@@ -178,6 +182,7 @@ impl<'b> MessageBuilder<'b> {
     /// # Errors
     /// [`EncodeError::Range`] for a code outside 300 to 699, [`EncodeError::TooLong`] for a reason above
     /// 509 bytes.
+    // compliance: 8489-14.8-01, 8489-14.8-02, 8489-14.8-04, 8489-14.8-05
     #[inline]
     pub fn error_code(&mut self, code: u16, reason: &str) -> Result<&mut Self, EncodeError> {
         self.family_and_error_code(AttributeType::ERROR_CODE, 0, code, reason)
@@ -187,6 +192,7 @@ impl<'b> MessageBuilder<'b> {
     ///
     /// # Errors
     /// As [`error_code`](Self::error_code).
+    // compliance: 8656-18.12-01, 8656-18.12-02
     pub fn address_error_code(
         &mut self,
         family: AddressFamily,
@@ -294,6 +300,7 @@ impl<'b> MessageBuilder<'b> {
     ///
     /// # Errors
     /// [`EncodeError::Range`] for a type above 127 or a code above 511.
+    // compliance: 8656-18.13-01
     pub fn icmp(&mut self, icmp: Icmp) -> Result<&mut Self, EncodeError> {
         let value = icmp.encode().ok_or(EncodeError::Range)?;
         self.attribute(AttributeType::ICMP, &value)
@@ -347,6 +354,7 @@ impl<'b> MessageBuilder<'b> {
     }
 
     /// FINGERPRINT over what is there; nothing can follow it (RFC 8489 §14.7).
+    // compliance: 8489-14.7-01
     #[inline]
     pub fn fingerprint(&mut self) -> Result<&mut Self, EncodeError> {
         let offset = self.len;
@@ -357,6 +365,7 @@ impl<'b> MessageBuilder<'b> {
     }
 
     /// Completes the header and returns the length of the message in bytes.
+    // compliance: 8489-5-05
     #[inline]
     pub fn finish(mut self) -> usize {
         self.write_length();

@@ -23,6 +23,7 @@ impl<'a> ChannelData<'a> {
     /// # Errors
     /// [`DecodeError::TooShort`] below four bytes, [`DecodeError::ChannelNumber`] for a number outside
     /// 0x4000 to 0x7FFF, [`DecodeError::Length`] if fewer bytes follow than the header promises.
+    // compliance: 8656-12.6-02
     #[inline]
     pub fn decode(datagram: &'a [u8]) -> Result<Self, DecodeError> {
         let Some((&[n0, n1, l0, l1], rest)) = datagram.split_first_chunk() else {
@@ -49,6 +50,7 @@ pub const fn header(number: u16, payload_len: u16) -> [u8; CHANNEL_DATA_HEADER_L
 
 /// `payload_len` rounded up to a multiple of four: what a payload takes up on a stream, where padding
 /// is a must (RFC 8656 §12.5). On UDP no padding is sent.
+// compliance: 8656-12.5-03
 #[inline]
 pub const fn padded_len(payload_len: u16) -> usize {
     (payload_len as usize).wrapping_add(3) & !3

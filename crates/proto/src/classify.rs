@@ -16,6 +16,7 @@ pub enum Kind {
 }
 
 /// What the first byte of a datagram announces (RFC 7983 §7, channels 0x4000 to 0x4FFF of RFC 8656 §12).
+// compliance: 8656-12-01, 8656-12.6-01
 #[inline]
 pub const fn classify(first_byte: u8) -> Kind {
     match first_byte {
@@ -45,6 +46,7 @@ pub const fn is_request(datagram: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    // compliance: 8656-12-01
     #[test]
     fn requests_are_told_from_the_other_classes() {
         for (first, second, request) in [
@@ -64,6 +66,7 @@ mod tests {
         assert!(!is_request(&[0]));
     }
 
+    // compliance: 8656-12-01
     #[test]
     fn borders() {
         for (first, last, kind) in [

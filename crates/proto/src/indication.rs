@@ -12,6 +12,7 @@ use crate::{AttributeType, Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionI
 
 /// Header, XOR-PEER-ADDRESS and the type and length of DATA: all of an indication that precedes its
 /// payload (RFC 8656 §11.3, §11.5). Behind the payload go [`padding`] zero bytes.
+// compliance: 8489-6.1-01, 8656-11.3-02
 #[derive(Clone, Copy, Debug)]
 pub struct IndicationHeader(Bytes);
 

@@ -27,6 +27,7 @@ impl IntegrityKey {
     ///
     /// # Errors
     /// [`IntegrityError::Missing`] without the attribute, [`IntegrityError::Mismatch`] if it is wrong.
+    // compliance: 8489-14.6-03
     #[inline]
     pub fn verify(&self, message: &Message<'_>) -> Result<(), IntegrityError> {
         let offset = message.integrity_offset();

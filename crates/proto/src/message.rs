@@ -36,6 +36,8 @@ impl<'a> Message<'a> {
     /// # Errors
     /// See [`DecodeError`]: the bytes are no STUN message, an attribute crosses the end, or FINGERPRINT
     /// is wrong or not last.
+    // compliance: 8489-11-01, 8489-11-03, 8489-14-01, 8489-14-02, 8489-14-05, 8489-14.7-01, 8489-5-01, 8489-5-02
+    // compliance: 8489-5-05, 8489-6.3-03, 8489-9-01, 8489-9-02
     #[inline(always)]
     pub fn decode(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let Some(&[t0, _, l0, l1, c0, c1, c2, c3, ..]) = bytes.first_chunk::<HEADER_LEN>() else {
@@ -123,6 +125,7 @@ impl<'a> Message<'a> {
 
     /// The types below 0x8000 that `known` denies, as a 420 lists them: at most eight, none twice
     /// (RFC 8489 §6.3). `known` is not asked for the two integrity attributes.
+    // compliance: 8489-6.3-01
     #[inline]
     pub fn unknown_required(&self, known: impl Fn(AttributeType) -> bool) -> UnknownAttributes {
         let mut unknown = UnknownAttributes::new();
@@ -158,6 +161,7 @@ impl<'a> Message<'a> {
     }
 
     /// USERNAME, at most 763 bytes (RFC 8489 §14.3).
+    // compliance: 8489-14.3-01
     #[inline]
     pub fn username(&self) -> Result<Option<&'a str>, AttributeError> {
         self.text(AttributeType::USERNAME, MAX_TEXT_LEN)
@@ -289,6 +293,7 @@ impl<'a> Message<'a> {
     }
 
     /// CHANNEL-NUMBER, of any range (RFC 8656 §18.1).
+    // compliance: 8656-18.1-01
     #[inline]
     pub fn channel_number(&self) -> Result<Option<u16>, AttributeError> {
         self.with(AttributeType::CHANNEL_NUMBER, |value| match value {
@@ -304,6 +309,7 @@ impl<'a> Message<'a> {
     }
 
     /// The protocol number in REQUESTED-TRANSPORT: 17 for UDP, 6 for TCP (RFC 8656 §18.8).
+    // compliance: 8656-18.8-01
     #[inline]
     pub fn requested_transport(&self) -> Result<Option<u8>, AttributeError> {
         self.leading_byte_of_word(AttributeType::REQUESTED_TRANSPORT)
@@ -311,6 +317,7 @@ impl<'a> Message<'a> {
 
     /// REQUESTED-ADDRESS-FAMILY; the inner error is a family that is neither IPv4 nor IPv6, to be
     /// answered with 440 (RFC 8656 §18.6).
+    // compliance: 8656-18.6-01
     #[inline]
     pub fn requested_address_family(
         &self,
@@ -332,6 +339,7 @@ impl<'a> Message<'a> {
     }
 
     /// EVEN-PORT; true if the next higher port is to be reserved (RFC 8656 §18.7).
+    // compliance: 8656-18.7-01
     #[inline]
     pub fn even_port(&self) -> Result<Option<bool>, AttributeError> {
         self.with(AttributeType::EVEN_PORT, |value| match value {
@@ -530,6 +538,7 @@ fn remember(words: &mut [u16; SLOTS], slot: usize, offset: usize) {
 }
 
 /// Checks form and place of the three attributes that seal a message, and the value of FINGERPRINT.
+// compliance: 8489-14.6-01, 8489-14.6-02, 8489-14.7-01
 #[inline]
 fn check_seal(
     bytes: &[u8],

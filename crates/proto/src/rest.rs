@@ -54,6 +54,7 @@ pub fn username(expiry: u64, suffix: Option<&str>, separator: char) -> String {
 }
 
 /// The password for a name: base64(HMAC-SHA1(secret, username)).
+// compliance: 8489-9.2-04
 pub fn password(secret: &[u8], username: &str) -> RestPassword {
     let mut hmac = crate::integrity::keyed::<Hmac<Sha1>>(secret);
     hmac.update(username.as_bytes());
@@ -181,6 +182,7 @@ mod tests {
         }
     }
 
+    // compliance: 8489-9.2-04
     #[test]
     fn password_of_openssl() {
         // printf %s 1700000000:alice | openssl dgst -sha1 -hmac secret -binary | base64

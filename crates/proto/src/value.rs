@@ -7,6 +7,7 @@ use std::str;
 use crate::{AddressFamily, AttributeProblem};
 
 /// Number and reason of an error (RFC 8489 §14.8).
+// compliance: 8489-14.8-03
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ErrorCode<'a> {
     /// 300 to 699.
@@ -113,6 +114,7 @@ impl PasswordAlgorithm {
     pub const SHA256: Self = Self(2);
 
     /// Takes the first algorithm off `value`: its number, and parameters that neither of the two has.
+    // compliance: 8489-14.12-01
     pub(crate) fn split_first(value: &[u8]) -> Option<(Self, &[u8])> {
         let (&[a0, a1, l0, l1], rest) = value.split_first_chunk()?;
         let parameters_len = usize::from(u16::from_be_bytes([l0, l1]));
@@ -245,6 +247,7 @@ mod tests {
         assert_eq!(Icmp::decode(&bytes[1..]), Err(AttributeProblem::Length));
     }
 
+    // compliance: 8489-14.12-01
     #[test]
     fn password_algorithm_skips_its_parameters() {
         let value = [0, 9, 0, 1, b'p', 0, 0, 0, 0, 2, 0, 0];

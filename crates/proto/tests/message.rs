@@ -163,6 +163,7 @@ fn absent_attributes_are_none() {
     assert_eq!(key.verify(&message), Err(IntegrityError::Missing));
 }
 
+// compliance: 8489-14.1-01, 8489-14.1-02
 #[test]
 fn malformed_attributes_are_named() {
     type Read = fn(&Message<'_>) -> Option<turnbuckle_proto::AttributeError>;
@@ -287,6 +288,7 @@ fn the_first_of_repeated_attributes_is_read() {
     assert_eq!(message.attributes().count(), 8);
 }
 
+// compliance: 8489-9-01
 #[test]
 fn nothing_behind_integrity_counts() {
     let key = IntegrityKey::new(b"key");
@@ -334,6 +336,7 @@ fn nothing_behind_integrity_counts() {
     assert_eq!(key.verify(&message), Ok(()));
 }
 
+// compliance: 8489-9-02
 #[test]
 fn nothing_but_fingerprint_counts_behind_sha256() {
     let key = IntegrityKeySha256::new(b"key");
@@ -373,6 +376,7 @@ fn all_three_seals_together() {
     );
 }
 
+// compliance: 8489-14.6-03
 #[test]
 fn truncated_sha256_is_refused() {
     let key = IntegrityKeySha256::new(b"key");
@@ -386,6 +390,7 @@ fn truncated_sha256_is_refused() {
     assert_eq!(key.verify(&message), Err(IntegrityError::Mismatch));
 }
 
+// compliance: 8489-14.6-01, 8489-14.6-02, 8489-14.7-01
 #[test]
 fn seals_of_wrong_form_are_no_message() {
     for (attribute, len, error) in [
@@ -450,6 +455,7 @@ fn seals_of_wrong_form_are_no_message() {
     );
 }
 
+// compliance: 8489-5-01, 8489-5-02, 8489-5-05, 8489-6.3-03
 #[test]
 fn headers_that_are_no_message() {
     let good = build(|builder| builder.lifetime(1));
@@ -478,6 +484,7 @@ fn headers_that_are_no_message() {
     assert_eq!(with(22, 0xFF), Some(DecodeError::AttributeOverrun));
 }
 
+// compliance: 8489-6.3-01
 #[test]
 fn unknown_required_lists_what_420_needs() {
     let key = IntegrityKey::new(b"key");
@@ -506,6 +513,7 @@ fn debug_shows_no_values() {
     );
 }
 
+// compliance: 8489-14.7-01
 #[test]
 fn builder_refuses_what_receivers_ignore() {
     let mut buf = [0; 256];
@@ -534,6 +542,7 @@ fn builder_refuses_what_receivers_ignore() {
     );
 }
 
+// compliance: 8489-14.14-02, 8489-14.8-01, 8489-14.8-04, 8489-14.8-05, 8489-14.9-01
 #[test]
 fn builder_refuses_what_does_not_fit() {
     let mut buf = vec![0; 70_000];

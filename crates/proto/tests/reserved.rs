@@ -5,6 +5,7 @@ use turnbuckle_proto::{
     MessageBuilder, Method, PasswordAlgorithm, TransactionId,
 };
 
+// compliance: 8489-14.1-04, 8489-14.12-01, 8489-14.8-03, 8656-18.1-01, 8656-18.6-01, 8656-18.7-01, 8656-18.8-01
 #[test]
 fn reserved_bits_are_ignored() {
     let read = |attribute, value: &[u8], check: fn(&Message<'_>)| {
@@ -86,6 +87,7 @@ fn reserved_bits_are_ignored() {
     );
 }
 
+// compliance: 8489-14.1-03, 8489-14.8-02, 8656-18.12-01, 8656-18.13-01
 #[test]
 fn reserved_bits_are_sent_as_zero() {
     let v4 = "192.0.2.1:9".parse().unwrap();
@@ -110,6 +112,7 @@ fn reserved_bits_are_sent_as_zero() {
     assert_eq!(value(AttributeType::ICMP), [0, 0, 11 << 1, 0, 0, 0, 0, 0]);
 }
 
+// compliance: 8489-14.3-01
 #[test]
 fn long_texts_are_read() {
     let longest = "x".repeat(763);
@@ -137,6 +140,7 @@ fn long_texts_are_read() {
     );
 }
 
+// compliance: 8656-18.12-02
 #[test]
 fn reasons_of_address_errors_are_bounded() {
     let mut buffer = [0; 1024];

@@ -13,6 +13,7 @@ use crate::strategies::{Attribute, address, config, draft};
 proptest! {
     #![proptest_config(config("proptest-regressions/roundtrip.txt"))]
 
+    // compliance: 8489-14-01, 8489-14-02, 8489-14-03, 8489-5-05
     #[test]
     fn messages_return(draft in draft()) {
         let key = IntegrityKey::new(b"key");
@@ -46,6 +47,7 @@ proptest! {
         }
     }
 
+    // compliance: 8489-14-04, 8656-18-01
     #[test]
     fn padding_is_zero(draft in draft()) {
         let bytes = draft.build(&IntegrityKey::new(b"key"));
@@ -88,6 +90,7 @@ proptest! {
         }
     }
 
+    // compliance: 8489-6.1-01, 8656-11.3-02
     #[test]
     fn indications_return(
         id in any::<[u8; 12]>(),

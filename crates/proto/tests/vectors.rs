@@ -7,6 +7,7 @@ use turnbuckle_proto::{
     LongTermKey, Message, MessageBuilder, Method, PasswordAlgorithm, TransactionId,
 };
 
+// compliance: 8489-14-05
 #[test]
 fn rfc5769_2_1_request() {
     let bytes = hex(

@@ -28,6 +28,7 @@ impl AllocationId {
 }
 
 /// Who holds an allocation.
+// compliance: 8656-6-02, 8656-6-03
 #[derive(Clone)]
 pub(crate) struct Owner {
     /// As the client spelled it; every later request must spell it so (RFC 8656 §5).

@@ -33,6 +33,7 @@ impl Relay {
     ///
     /// The address is of the family that the request came over (RFC 8489 §10). A list that names the very address
     /// that the client has come to sends nobody away, so that two servers cannot send a client to and fro.
+    // compliance: 8489-10-01, 8489-10-02
     pub(crate) fn alternate_server(&mut self, request: &Request<'_>) -> Option<SocketAddr> {
         let five_tuple = &request.path.five_tuple;
         let here = five_tuple.server.0;

@@ -109,6 +109,8 @@ impl core::fmt::Debug for SharedSecret {
 }
 
 /// Checks a request in the order of RFC 8489 §9.2.4. `allocation` is the one of its five-tuple.
+// compliance: 8489-9.2.4-01, 8489-9.2.4-08, 8489-9.2.4-12, 8489-9.2.4-17, 8489-9.2.4-18, 8489-9.2.4-21, 8656-5-01, 8656-5-05
+// compliance: 8656-7.2-01, 8656-7.2-02
 pub(crate) fn authenticate(
     config: &Config,
     message: &Message<'_>,
@@ -187,6 +189,7 @@ enum Identity<'a> {
 
 impl<'a> Identity<'a> {
     /// A hash is taken where its use was offered (RFC 8489 §9.2.4).
+    // compliance: 8489-9.2.4-08
     fn of(message: &Message<'a>, offer: Option<Offer>) -> Result<Option<Self>, Reject> {
         match (message.username()?, message.userhash()?) {
             (Some(_), Some(_)) => Err(Reject::BadRequest(
@@ -202,6 +205,7 @@ impl<'a> Identity<'a> {
     }
 
     /// The name.
+    // compliance: 8489-9.2.4-12
     fn resolve<'b>(self, config: &'b Config) -> Result<&'b str, Unauthorized>
     where
         'a: 'b,
@@ -219,6 +223,7 @@ impl<'a> Identity<'a> {
 }
 
 /// How a request is signed, and so how its answer will be.
+// compliance: 8489-9.2.4-10, 8489-9.2.4-11, 8489-9.2.4-25, 8489-9.2.4-26
 #[derive(Clone, Copy)]
 struct SigningMethod {
     /// What the key is derived by.
@@ -269,6 +274,7 @@ impl SigningMethod {
     }
 
     /// Checks MESSAGE-INTEGRITY-SHA256 if there is one, else MESSAGE-INTEGRITY, and returns what signs the answer.
+    // compliance: 8489-14.6-03, 8489-9.2.4-17
     fn verify(self, owner: &Owner, message: &Message<'_>) -> Option<Signer> {
         let key = owner.keys.bytes(self.algorithm)?;
         let verified = if message.has_integrity_sha256() {

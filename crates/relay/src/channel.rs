@@ -50,6 +50,7 @@ impl Channels {
     }
 
     /// What speaks against binding this number to this peer. Expired bindings must have been taken out before.
+    // compliance: 8656-12-03, 8656-12.2-03
     pub(crate) fn conflict(
         &self,
         number: u16,
@@ -141,6 +142,7 @@ impl Channels {
 }
 
 /// True for the numbers that RFC 8656 §12 lets clients use: 0x4000 to 0x4FFF, with `wide` up to 0x7FFF as in RFC 5766.
+// compliance: 8656-12.2-02
 pub(crate) const fn is_channel_number(number: u16, wide: bool) -> bool {
     let last = if wide { 0x7FFF } else { 0x4FFF };
     0x4000 <= number && number <= last

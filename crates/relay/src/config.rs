@@ -15,6 +15,7 @@ use crate::rate_limit::Rate;
 use crate::response::amplifies;
 
 /// Everything that the operator decides. Shared by all shards, replaced as a whole.
+// compliance: 8489-16.1.2-01
 #[derive(Clone)]
 pub struct Config {
     /// The REALM that clients are challenged with; at most 127 characters.
@@ -42,6 +43,7 @@ pub struct Config {
 }
 
 /// How long things live.
+// compliance: 8656-12-02, 8656-5-04, 8656-7.2-29, 8656-9-01
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
     /// An allocation whose request names no LIFETIME (RFC 8656 §3.2: 600 s), and the least that any gets.

@@ -21,6 +21,7 @@ use crate::time::Instant;
 
 impl Relay {
     /// ChannelData from a client (RFC 8656 §12.6).
+    // compliance: 8656-12.6-02, 8656-12.6-03, 8656-12.6-04, 8656-12.6-05, 8656-5-07
     #[inline]
     pub(crate) fn channel_data(
         &mut self,
@@ -55,6 +56,7 @@ impl Relay {
     }
 
     /// Which allocation, which peer and which part of the packet a Send indication speaks of (RFC 8656 §11.2).
+    // compliance: 8489-6.3.2-01, 8656-11.2-01, 8656-5-07
     #[inline]
     pub(crate) fn read_send_indication(
         &self,
@@ -89,6 +91,7 @@ impl Relay {
 
     /// A payload on its way to a peer: permission first, then out of the relayed transport address, or straight to the
     /// allocation that the peer address belongs to.
+    // compliance: 8656-11.2-03, 8656-11.2-04, 8656-13.1-01, 8656-13.2-04, 8656-14-04
     #[inline]
     pub(crate) fn relay_to_peer(
         &mut self,
@@ -135,6 +138,7 @@ impl Relay {
     }
 
     /// A datagram that arrived at a relayed transport address (RFC 8656 §11.3 and §12.7).
+    // compliance: 8656-11.3-01
     #[inline]
     pub(crate) fn relay_from_peer(
         &mut self,
@@ -173,6 +177,7 @@ impl Relay {
     }
 
     /// A payload on its way to a client, from a peer under the address that clients know it by.
+    // compliance: 8489-5-03, 8656-12.5-01, 8656-12.5-03, 8656-9-03
     #[inline]
     fn relay_to_client(
         &mut self,
@@ -448,6 +453,7 @@ fn fronts(number: u16, len: usize, last_len: usize) -> Option<([u8; 4], [u8; 4])
 }
 
 /// What a Send indication may carry; anything else that must be understood discards it.
+// compliance: 8656-11.2-02
 const fn is_known_in_send(attribute: AttributeType) -> bool {
     matches!(
         attribute,

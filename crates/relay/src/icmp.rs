@@ -17,6 +17,7 @@ use crate::time::Now;
 impl Relay {
     /// An error came back for a datagram that was sent from a relayed transport address to `peer`. The Data indication
     /// for the client is written where the payload of `packet` is, which should have 56 bytes.
+    // compliance: 8656-11.5-02, 8656-11.5-03, 8656-11.5-04, 8656-11.5-05
     pub fn handle_icmp(
         &mut self,
         now: Now,
@@ -60,6 +61,7 @@ impl Relay {
 
 /// The error as clients are told it: types 3 and 11 of ICMP, 1, 2 and 3 of ICMPv6. Its data is the MTU of the next hop where
 /// there is one, else zero (RFC 8656 §18.13).
+// compliance: 8656-11.5-01, 8656-18.13-02
 fn told(peer: SocketAddr, icmp: Icmp) -> Option<Icmp> {
     let has_mtu = match (peer, icmp.icmp_type) {
         (SocketAddr::V4(_), 3) => icmp.code == 4,
@@ -71,6 +73,7 @@ fn told(peer: SocketAddr, icmp: Icmp) -> Option<Icmp> {
     Some(Icmp { data, ..icmp })
 }
 
+// compliance: 8656-11.5-05, 8656-12.5-02
 fn indication(
     out: &mut [u8],
     transaction: TransactionId,

@@ -182,6 +182,7 @@ pub fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
 
 /// True for an address of 6to4 or Teredo: behind it is a tunnel that packets can be made to run through again and again
 /// (RFC 8656 §21.4).
+// compliance: 8656-21.4-01, 8656-21.4-02
 pub(crate) const fn is_tunnelled(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V6(ip) => matches!(ip.segments(), [0x2002, ..] | [0x2001, 0, ..]),

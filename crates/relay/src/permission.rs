@@ -9,6 +9,7 @@ use crate::address::family;
 use crate::time::Instant;
 
 /// Leave for all ports of one IP address.
+// compliance: 8656-9-02
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permission {
     /// The peer's address, in canonical form.

@@ -72,6 +72,7 @@ impl Reject {
     }
 
     /// The registered reason phrase of the code.
+    // compliance: 8489-6.3.1.1-02
     pub const fn phrase(&self) -> &'static str {
         phrase(self.code())
     }

@@ -60,6 +60,7 @@ pub struct Relay {
 }
 
 /// A deletion that a retransmission may still ask for.
+// compliance: 8489-6.3.1-02, 8489-6.3.1-03
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Deleted {
     pub(crate) five_tuple: FiveTuple,
@@ -112,6 +113,7 @@ impl Relay {
     /// One datagram, or one message of a stream, from a client.
     ///
     /// An answer is written to `answer`, which should hold 1,280 bytes: what does not fit is dropped.
+    // compliance: 8489-6.3-03, 8656-12-01, 8656-13.2-04, 8656-13.3-02
     pub fn handle_client(
         &mut self,
         now: Now,
@@ -336,6 +338,7 @@ impl Relay {
     }
 
     /// Gives up an allocation and all that belongs to it, now.
+    // compliance: 8656-12-03, 8656-9-05
     pub(crate) fn delete(
         &mut self,
         now: Instant,
@@ -403,6 +406,7 @@ impl Relay {
     }
 
     /// Takes out expired permissions and channels.
+    // compliance: 8656-12-03
     pub(crate) fn expire_parts(&mut self, id: AllocationId, now: Instant) {
         let Some(allocation) = self.allocations.get_mut(id) else {
             return;
@@ -444,6 +448,7 @@ impl Relay {
         }
     }
 
+    // compliance: 8489-12-01, 8489-12-02, 8489-6.3-02, 8489-6.3.1-01, 8489-6.3.1.1-04, 8656-5-06
     fn handle_request(
         &mut self,
         request: &Request<'_>,

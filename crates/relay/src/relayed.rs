@@ -208,6 +208,7 @@ impl RelayedPorts {
     /// Claims a free port of this family on an unpredictable place (RFC 8656 §7.2), at `preferred` if that is one of the addresses.
     ///
     /// A few random tries come first, then the range is walked from a random place.
+    // compliance: 8656-6-01, 8656-7.2-27
     pub(crate) fn claim(
         &self,
         wanted: AddressFamily,

@@ -85,6 +85,8 @@ pub(crate) struct Challenge {
 }
 
 /// `challenge` goes with 401 and 438 only (RFC 8489 §9.2.4).
+// compliance: 8489-14.8-09, 8489-6.3.1.1-01, 8489-6.3.1.1-02, 8489-6.3.1.1-03, 8489-9.2.4-02, 8489-9.2.4-03, 8489-9.2.4-07, 8489-9.2.4-09
+// compliance: 8489-9.2.4-13, 8489-9.2.4-14, 8489-9.2.4-15, 8489-9.2.4-16, 8489-9.2.4-19, 8489-9.2.4-20, 8489-9.2.4-22, 8489-9.2.4-23
 pub(crate) fn error(
     out: &mut [u8],
     request: &Message<'_>,
@@ -116,6 +118,7 @@ pub(crate) fn error(
     finish(answer, request, key, config)
 }
 
+// compliance: 8489-5-04
 fn start<'b>(
     out: &'b mut [u8],
     request: &Message<'_>,
@@ -124,6 +127,7 @@ fn start<'b>(
     MessageBuilder::new(out, class, request.method(), request.transaction_id())
 }
 
+// compliance: 8489-12-05, 8489-6.3.1.1-04, 8489-6.3.1.1-05, 8489-9.2.4-26, 8656-5-08
 fn finish(
     mut answer: MessageBuilder<'_>,
     request: &Message<'_>,
@@ -146,6 +150,7 @@ fn finish(
 }
 
 /// True if the answer takes more than 2.7 times the request's room on the wire, IP and UDP headers included.
+// compliance: 8489-6.1-03
 pub(crate) fn amplifies(request_len: usize, answer_len: usize, ipv6: bool) -> bool {
     let headers: usize = if ipv6 { 48 } else { 28 };
     let request = request_len.saturating_add(headers);

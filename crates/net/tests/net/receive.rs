@@ -133,6 +133,7 @@ fn sockets_bound_to_one_address_do_not_ask_for_it() {
     }
 }
 
+// compliance: 8656-14-01, 8656-14-02
 #[test]
 fn dscp_and_ecn_are_received() {
     for address in ["127.0.0.1", "::1"] {

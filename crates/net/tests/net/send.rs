@@ -236,6 +236,7 @@ fn without_a_source_the_kernel_chooses() {
     assert_eq!(next_text(&client).1.ip(), client.local_addr().unwrap().ip());
 }
 
+// compliance: 8656-13-01, 8656-13-02, 8656-14-01, 8656-14-02
 #[test]
 fn dscp_and_ecn_are_sent_per_datagram() {
     for address in ["127.0.0.1", "::1"] {

@@ -27,6 +27,7 @@ impl NonceKey {
     }
 
     /// A nonce for this address, made at `unix` seconds, that goes with this offer.
+    // compliance: 8656-5-03
     pub(crate) fn issue(&self, ip: IpAddr, unix: u64, offer: Option<Offer>) -> Nonce {
         let mut bytes = [0; BINARY_LEN];
         let (time, seal) = bytes.split_at_mut(TIME_LEN);
@@ -43,6 +44,7 @@ impl NonceKey {
     }
 
     /// True for a nonce that was issued to this address, with this offer, at most `lifetime` ago (or ever, without one).
+    // compliance: 8489-9.2.4-21, 8489-9.2.4-24, 8656-5-04
     pub(crate) fn is_valid(
         &self,
         nonce: &[u8],
@@ -106,6 +108,7 @@ impl Nonce {
 }
 
 /// RFC 8489 §9.2: without any feature the bits are zero, not absent.
+// compliance: 8489-9.2-01, 8489-9.2-02, 8489-9.2.4-05, 8489-9.2.4-06
 fn cookie(offer: Option<Offer>) -> &'static [u8; COOKIE_LEN] {
     offer.map_or(NOTHING_OFFERED, Offer::cookie)
 }
@@ -114,6 +117,7 @@ const TIME_LEN: usize = 4;
 /// 96 bits: a guess costs the attacker 2^95 packets, and a short nonce keeps the unauthenticated answer small.
 const SEAL_LEN: usize = 12;
 const BINARY_LEN: usize = TIME_LEN + SEAL_LEN;
+// compliance: 8489-14.10-01
 const TEXT_LEN: usize = 22;
 
 #[cfg(test)]
@@ -122,6 +126,7 @@ mod tests {
 
     const LIFETIME: Option<Duration> = Some(Duration::from_secs(600));
 
+    // compliance: 8489-14.10-01, 8489-9.2-02, 8656-5-04
     #[test]
     fn valid_for_its_address_and_time_only() {
         let key = NonceKey::new([7; 32]);

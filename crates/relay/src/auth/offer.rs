@@ -5,6 +5,7 @@ use turnbuckle_proto::PasswordAlgorithm;
 use crate::auth::Credentials;
 
 /// The content of PASSWORD-ALGORITHMS and of the nonce cookie. It follows from the credentials and stays as long as they do.
+// compliance: 8489-9.2.4-05, 8489-9.2.4-15
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Offer {
     with_sha256: bool,
@@ -77,6 +78,7 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 mod tests {
     use super::*;
 
+    // compliance: 8489-9.2-01
     #[test]
     fn the_cookie_says_what_is_offered() {
         let plain = Offer {

@@ -47,6 +47,7 @@ const fn v4(
     }
 }
 
+// compliance: 8656-21.4-01
 const fn v6(
     high: [u16; 4],
     low: [u16; 4],

@@ -25,6 +25,8 @@ use crate::time::Instant;
 
 impl Relay {
     /// `existing` is the live allocation of the five-tuple. The steps are those of RFC 8656 §7.2.
+    // compliance: 8656-5-11, 8656-7.2-03, 8656-7.2-04, 8656-7.2-05, 8656-7.2-07, 8656-7.2-09, 8656-7.2-10, 8656-7.2-11
+    // compliance: 8656-7.2-13, 8656-7.2-15, 8656-7.2-19, 8656-7.2-30
     pub(crate) fn allocate(
         &mut self,
         request: &Request<'_>,
@@ -155,6 +157,7 @@ impl Relay {
     }
 
     /// The lifetime that a request gets: at least the default, at most the maximum (RFC 8656 §7.2).
+    // compliance: 8656-7.2-28, 8656-7.2-29, 8656-8.2-03
     pub(crate) fn granted(&self, requested_seconds: Option<u32>) -> Duration {
         let lifetimes = &self.config.lifetimes;
         Duration::from_secs(requested_seconds.unwrap_or(0).into())
@@ -171,6 +174,7 @@ impl Relay {
         }
     }
 
+    // compliance: 8489-6.3.1-02, 8656-7.2-31
     fn answer_again(
         &self,
         request: &Request<'_>,
@@ -206,6 +210,7 @@ impl Relay {
     }
 
     /// Takes over the port that this user has reserved; 508 if there is none (RFC 8656 §7.2, step 5).
+    // compliance: 8656-7.2-08, 8656-7.2-20
     fn redeem(
         &mut self,
         token: ReservationToken,
@@ -226,6 +231,7 @@ impl Relay {
         Ok(id)
     }
 
+    // compliance: 8656-7.2-22, 8656-7.2-23
     fn reserve(&mut self, relayed: RelayedId, holder: &Arc<str>, now: Instant) -> ReservationToken {
         let mut token = ReservationToken::default();
         self.rng.fill_bytes(&mut token);
@@ -274,6 +280,7 @@ impl Relay {
     }
 
     /// Opens a port for the allocation and, if EVEN-PORT asks for it, its next higher neighbour to be reserved.
+    // compliance: 8656-7.2-14, 8656-7.2-16, 8656-7.2-21, 8656-7.2-22
     fn open_relayed(
         &mut self,
         allocation: AllocationId,

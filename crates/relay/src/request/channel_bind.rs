@@ -13,6 +13,7 @@ use crate::response::Success;
 
 impl Relay {
     /// `existing` is the live allocation of the five-tuple. The steps are those of RFC 8656 §12.2.
+    // compliance: 8656-12-02, 8656-12.2-01, 8656-12.2-02, 8656-12.2-03, 8656-12.2-06, 8656-12.2-07, 8656-9-04
     pub(crate) fn channel_bind(
         &mut self,
         request: &Request<'_>,

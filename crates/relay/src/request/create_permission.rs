@@ -15,6 +15,7 @@ use crate::time::Instant;
 
 impl Relay {
     /// `existing` is the live allocation of the five-tuple. All peers are permitted or none (RFC 8656 §10.2).
+    // compliance: 8656-10.2-01, 8656-10.2-05
     pub(crate) fn create_permission(
         &mut self,
         request: &Request<'_>,
@@ -43,6 +44,7 @@ impl Relay {
     }
 
     /// Whether the allocation may reach this peer at all, and how far.
+    // compliance: 8656-10.2-03, 8656-10.2-04, 8656-12.2-04, 8656-12.2-05
     pub(crate) fn check_peer(&self, id: AllocationId, peer: SocketAddr) -> Result<Reach, Reject> {
         let has_family = self
             .allocations
@@ -57,6 +59,7 @@ impl Relay {
         }
     }
 
+    // compliance: 8656-10.2-02
     pub(crate) fn check_room_for_permissions(
         &self,
         id: AllocationId,
@@ -76,6 +79,7 @@ impl Relay {
         Ok(())
     }
 
+    // compliance: 8656-9-01, 8656-9-04
     pub(crate) fn install_permission(
         &mut self,
         id: AllocationId,

@@ -70,6 +70,7 @@ impl Relay {
     }
 
     /// A family that the allocation does not have is refused with 443 (RFC 8656 §8.2).
+    // compliance: 8656-8.2-01
     fn check_family(
         &self,
         id: AllocationId,
@@ -91,6 +92,7 @@ impl Relay {
     }
 
     /// The retransmission of a deletion is answered as the first was; anything else has no allocation to refresh.
+    // compliance: 8489-6.3.1-02, 8656-5-06
     fn deleted_already(
         &self,
         request: &Request<'_>,

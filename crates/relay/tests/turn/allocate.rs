@@ -7,6 +7,8 @@ use turnbuckle_proto::{AddressFamily, AttributeType};
 use turnbuckle_relay::{DefaultFamily, Limits, OpenError};
 use turnbuckle_testkit::{BOB, Client, Peer, RELAY_V4, RELAY_V6, Request, SECRET, Setup};
 
+// compliance: 8489-6.3.1.1-01, 8489-9.2.4-01, 8489-9.2.4-02, 8489-9.2.4-03, 8489-9.2.4-27, 8656-5-01, 8656-5-03, 8656-7.2-01
+// compliance: 8656-7.2-02, 8656-7.2-30
 #[test]
 fn challenged_once_then_allocated() {
     let mut net = Setup::default().build();
@@ -45,6 +47,7 @@ fn the_external_address_is_advertised_and_the_local_one_bound() {
     assert_eq!(net.server.relay_socket(relayed), None);
 }
 
+// compliance: 8489-5-04, 8489-6.3.1-02, 8489-6.3.1-03, 8656-7.2-31
 #[test]
 fn a_retransmission_is_answered_alike() {
     let mut net = Setup::default().build();
@@ -72,6 +75,7 @@ fn a_retransmission_does_not_prolong() {
     assert_eq!(net.server.allocations(), 0);
 }
 
+// compliance: 8656-7.2-03
 #[test]
 fn the_second_allocation_of_a_five_tuple_is_437() {
     let mut net = Setup::default().build();
@@ -99,6 +103,7 @@ fn a_five_tuple_is_free_again_when_its_allocation_is_gone() {
     assert_eq!(net.server.shards[0].sockets.len(), 1);
 }
 
+// compliance: 8656-7.2-04, 8656-7.2-05
 #[test]
 fn requested_transport_must_be_there_and_udp() {
     let mut net = Setup::default().build();
@@ -115,6 +120,7 @@ fn requested_transport_must_be_there_and_udp() {
     assert_eq!(net.server.allocations(), 0);
 }
 
+// compliance: 8656-7.2-10
 #[test]
 fn families() {
     let mut net = Setup::default().build();
@@ -133,6 +139,7 @@ fn families() {
     assert_eq!(answer.relayed().unwrap().ip().to_string(), RELAY_V4);
 }
 
+// compliance: 8656-7.2-10, 8656-7.2-11
 #[test]
 fn a_family_that_the_server_has_no_address_of_is_440() {
     let mut setup = Setup::default();
@@ -142,6 +149,7 @@ fn a_family_that_the_server_has_no_address_of_is_440() {
     Client::alice().ask(&mut net, &v6).expect_error(440);
 }
 
+// compliance: 8656-7.2-12
 #[test]
 fn the_default_family_is_ipv4_or_the_clients() {
     let mut client = Client::new("[2001:db8:9::1]:10000").user("alice", "wonderland");
@@ -157,6 +165,7 @@ fn the_default_family_is_ipv4_or_the_clients() {
     assert!(Client::alice().allocate(&mut net).is_ipv6());
 }
 
+// compliance: 8656-7.2-28, 8656-7.2-29
 #[test]
 fn the_lifetime_is_clamped() {
     for (asked, granted) in [
@@ -194,6 +203,7 @@ fn a_short_maximum_beats_the_default_lifetime() {
     assert_eq!(answer.expect_success().lifetime(), Some(60));
 }
 
+// compliance: 8489-14.8-09, 8489-6.3.1-01, 8489-6.3.1.1-03, 8489-6.3.1.1-04
 #[test]
 fn what_the_server_does_not_do_is_420_with_the_list() {
     let mut net = Setup::default().build();
@@ -220,6 +230,7 @@ fn more_unknown_attributes_than_the_list_holds() {
     assert_eq!(answer.unknown_attributes().len(), 8);
 }
 
+// compliance: 8489-9-01
 #[test]
 fn attributes_behind_the_integrity_are_ignored() {
     let mut net = Setup::default().build();
@@ -235,6 +246,7 @@ fn attributes_behind_the_integrity_are_ignored() {
     assert!(answer.relayed().unwrap().is_ipv4());
 }
 
+// compliance: 8656-5-11, 8656-7.2-19
 #[test]
 fn the_user_quota_counts_the_user_and_not_the_time_stamp() {
     let mut setup = Setup::default();
@@ -304,6 +316,7 @@ fn a_refused_allocation_holds_nothing() {
     assert_eq!(alice.allocate(&mut net).port(), 50_000);
 }
 
+// compliance: 8656-6-01
 #[test]
 fn no_free_port_is_508() {
     let mut net = Setup {
@@ -340,6 +353,7 @@ fn ports_that_others_hold_are_passed_over() {
     assert_eq!(net.server.ports.usage(AddressFamily::V4).0, 1);
 }
 
+// compliance: 8656-7.2-27
 #[test]
 fn relayed_ports_cannot_be_foretold() {
     let ports = |seed| {
@@ -352,6 +366,7 @@ fn relayed_ports_cannot_be_foretold() {
     assert_ne!(ports(1), ports(2), "another seed");
 }
 
+// compliance: 8489-16.1.2-01, 8489-6.3.1.1-05, 8656-5-08
 #[test]
 fn software_is_told_to_users_only() {
     let mut net = Setup::default()
@@ -375,6 +390,7 @@ fn an_answer_that_does_not_fit_is_dropped_and_counted() {
     assert_eq!(net.server.stats().dropped(too_large), 1);
 }
 
+// compliance: 8656-9-03
 #[test]
 fn a_peers_datagram_before_any_permission_is_dropped() {
     let mut net = Setup::default().build();

@@ -13,6 +13,7 @@ fn with(alternates: Alternates) -> Setup {
     Setup::default().config(|c| c.alternates = alternates)
 }
 
+// compliance: 8489-10-01, 8489-10-02, 8489-12-03
 #[test]
 fn strangers_are_sent_to_one_after_the_other() {
     let any = addresses(&["192.0.2.1:3478", "192.0.2.2:3478", "[2001:db8:7::1]:3478"]);
@@ -41,6 +42,7 @@ fn strangers_are_sent_to_one_after_the_other() {
     assert!(net.server.take_events().is_empty());
 }
 
+// compliance: 8489-14.8-08
 #[test]
 fn a_user_is_told_so_in_a_signed_answer() {
     let mut net = Setup::default().build();

@@ -33,6 +33,7 @@ fn a_browsers_first_allocate_is_answered_within_the_limit() {
     }
 }
 
+// compliance: 8489-9.2.4-07
 #[test]
 fn no_unauthenticated_request_is_answered_with_more_than_27_times_a_tenth_of_it() {
     let mut answered = 0;

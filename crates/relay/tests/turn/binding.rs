@@ -4,6 +4,7 @@ use turnbuckle_proto::{AttributeType, Method};
 use turnbuckle_relay::{DropReason, Transport};
 use turnbuckle_testkit::{Client, Request, Setup};
 
+// compliance: 8489-12-01, 8489-6.3.1.1-06
 #[test]
 fn a_client_learns_its_address() {
     let mut net = Setup::default().build();
@@ -31,6 +32,7 @@ fn over_every_transport() {
     }
 }
 
+// compliance: 8489-12-05
 #[test]
 fn fingerprint_is_answered_with_fingerprint() {
     let mut net = Setup::default().build();
@@ -45,6 +47,7 @@ fn fingerprint_is_answered_with_fingerprint() {
     assert!(answer.expect_success().message().has_fingerprint());
 }
 
+// compliance: 8489-14.8-09, 8489-6.3-01, 8489-6.3-02
 #[test]
 fn unknown_attributes_are_listed_and_optional_ones_are_not() {
     let mut net = Setup::default().build();
@@ -63,6 +66,7 @@ fn unknown_attributes_are_listed_and_optional_ones_are_not() {
     client.ask(&mut net, &optional).expect_success();
 }
 
+// compliance: 8489-6.3.2-01
 #[test]
 fn a_binding_indication_is_not_answered() {
     let mut net = Setup::default().build();
@@ -73,6 +77,7 @@ fn a_binding_indication_is_not_answered() {
     assert_eq!(net.server.stats().dropped(DropReason::UnexpectedClass), 1);
 }
 
+// compliance: 8489-12-02
 #[test]
 fn credentials_are_not_needed_and_not_looked_at() {
     let mut net = Setup::default().build();

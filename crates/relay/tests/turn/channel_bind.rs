@@ -6,6 +6,7 @@ use turnbuckle_proto::AttributeType;
 use turnbuckle_relay::DropReason;
 use turnbuckle_testkit::{Client, Peer, Request, Setup};
 
+// compliance: 8656-12.5-01, 8656-12.6-05
 #[test]
 fn data_goes_both_ways_on_the_channel() {
     let mut net = Setup::default().build();
@@ -22,6 +23,7 @@ fn data_goes_both_ways_on_the_channel() {
     );
 }
 
+// compliance: 8656-12.2-07, 8656-9-02
 #[test]
 fn installs_the_permission_for_every_port_of_the_peer() {
     let mut net = Setup::default().build();
@@ -38,6 +40,7 @@ fn installs_the_permission_for_every_port_of_the_peer() {
     );
 }
 
+// compliance: 8656-12.2-03
 #[test]
 fn a_number_and_a_peer_are_bound_to_each_other_only() {
     let mut net = Setup::default().build();
@@ -55,6 +58,7 @@ fn a_number_and_a_peer_are_bound_to_each_other_only() {
     bob.bind(&mut net, 0x4000, second).expect_success();
 }
 
+// compliance: 8656-12.2-02
 #[test]
 fn the_range_of_numbers() {
     let mut net = Setup::default().build();
@@ -80,6 +84,7 @@ fn the_wide_range_of_rfc5766_where_configured() {
     assert_eq!(peer.received(&mut net), [(relayed, b"wide".to_vec())]);
 }
 
+// compliance: 8656-12.2-01
 #[test]
 fn number_and_peer_must_be_there() {
     let mut net = Setup::default().build();
@@ -97,6 +102,7 @@ fn number_and_peer_must_be_there() {
     }
 }
 
+// compliance: 8656-5-06
 #[test]
 fn without_allocation_it_is_437() {
     let mut net = Setup::default().build();
@@ -106,6 +112,7 @@ fn without_allocation_it_is_437() {
         .expect_error(437);
 }
 
+// compliance: 8656-12.2-04, 8656-12.2-05
 #[test]
 fn refused_and_foreign_peers() {
     let mut net = Setup::default().build();
@@ -120,6 +127,7 @@ fn refused_and_foreign_peers() {
     alice.bind(&mut net, 0x4000, peer).expect_success();
 }
 
+// compliance: 8656-12-02, 8656-9-04
 #[test]
 fn a_refresh_keeps_channel_and_permission() {
     let mut net = Setup::default().build();
@@ -138,6 +146,7 @@ fn a_refresh_keeps_channel_and_permission() {
     );
 }
 
+// compliance: 8656-12-03
 #[test]
 fn an_expired_number_is_free_for_another_peer() {
     let mut net = Setup::default().build();
@@ -153,6 +162,7 @@ fn an_expired_number_is_free_for_another_peer() {
     alice.bind(&mut net, 0x4001, first).expect_success();
 }
 
+// compliance: 8656-12.2-06
 #[test]
 fn more_channels_than_the_allocation_may_hold_are_508() {
     let mut net = Setup::default().config(|c| c.permissions_max = 3).build();
@@ -166,6 +176,7 @@ fn more_channels_than_the_allocation_may_hold_are_508() {
     alice.bind(&mut net, 0x4001, peer(1)).expect_success();
 }
 
+// compliance: 8656-12.6-03
 #[test]
 fn data_on_a_channel_that_is_not_bound_is_dropped() {
     let mut net = Setup::default().build();

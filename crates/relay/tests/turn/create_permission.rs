@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use turnbuckle_proto::{AddressFamily, AttributeType, Method};
 use turnbuckle_testkit::{Client, Network, Peer, Request, Setup};
 
+// compliance: 8656-10.2-05, 8656-9-02
 #[test]
 fn opens_every_port_of_each_named_address() {
     let mut net = Setup::default().build();
@@ -52,6 +53,7 @@ fn all_peers_or_none() {
     assert!(reaches(&mut net, &mut alice, good));
 }
 
+// compliance: 8656-10.2-04
 #[test]
 fn a_refused_peer_is_403_and_the_log_names_the_rule() {
     let mut net = Setup::default().deny("9.9.9.0-9.9.9.255").build();
@@ -85,6 +87,7 @@ fn an_opened_peer_beats_the_refusal_of_its_range() {
     }
 }
 
+// compliance: 8656-10.2-03
 #[test]
 fn the_other_family_is_443() {
     let mut net = Setup::default().build();
@@ -101,6 +104,7 @@ fn the_other_family_is_443() {
     bob.permit(&mut net, &[v4]).expect_error(443);
 }
 
+// compliance: 8656-10.2-01
 #[test]
 fn without_peers_or_with_broken_ones_it_is_400() {
     let mut net = Setup::default().build();
@@ -116,6 +120,7 @@ fn without_peers_or_with_broken_ones_it_is_400() {
     }
 }
 
+// compliance: 8656-5-06
 #[test]
 fn without_allocation_it_is_437() {
     let mut net = Setup::default().build();
@@ -139,6 +144,7 @@ fn a_peer_appended_behind_the_integrity_is_not_permitted() {
     alice.ask(&mut net, &only).expect_error(400);
 }
 
+// compliance: 8656-10.2-02
 #[test]
 fn more_than_the_allocation_may_hold_is_508() {
     let mut net = Setup::default().config(|c| c.permissions_max = 3).build();

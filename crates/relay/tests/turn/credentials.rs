@@ -190,6 +190,7 @@ fn a_secret_that_was_taken_away_starts_nothing_and_ends_nothing() {
     late.ask(&mut net, &Request::allocate()).expect_error(401);
 }
 
+// compliance: 8489-9.2.4-12, 8489-9.2.4-13, 8489-9.2.4-14, 8489-9.2.4-16, 8489-9.2.4-17, 8489-9.2.4-18, 8489-9.2.4-19, 8489-9.2.4-20
 #[test]
 fn wrong_passwords_users_and_realms_are_401_with_a_challenge() {
     let mut net = Setup::default().build();
@@ -207,6 +208,7 @@ fn wrong_passwords_users_and_realms_are_401_with_a_challenge() {
     answer.expect_error(401);
 }
 
+// compliance: 8489-9.2.4-08, 8489-9.2.4-09
 #[test]
 fn integrity_without_what_belongs_to_it_is_400() {
     let mut net = Setup::default().build();

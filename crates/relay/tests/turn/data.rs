@@ -6,6 +6,7 @@ use turnbuckle_relay::{
 };
 use turnbuckle_testkit::{Client, FakeSockets, Network, Peer, Request, Server, Setup};
 
+// compliance: 8656-11.2-01, 8656-11.2-04, 8656-11.3-01, 8656-11.3-02, 8656-12.6-05
 #[test]
 fn every_length_arrives_as_it_was() {
     let (mut net, mut alice, peer) = permitted();
@@ -52,6 +53,7 @@ fn ipv6() {
     );
 }
 
+// compliance: 8656-12.5-01
 #[test]
 fn a_channel_changes_nothing_for_the_peers_other_ports() {
     let (mut net, mut alice, peer) = permitted();
@@ -68,6 +70,7 @@ fn a_channel_changes_nothing_for_the_peers_other_ports() {
     assert_eq!(peer.received(&mut net), [(relayed, b"either way".to_vec())]);
 }
 
+// compliance: 8656-11.2-03, 8656-9-03
 #[test]
 fn without_permission_nothing_passes() {
     let (mut net, mut alice, _) = permitted();
@@ -79,6 +82,7 @@ fn without_permission_nothing_passes() {
     assert_eq!(net.server.stats().dropped(DropReason::NoPermission), 2);
 }
 
+// compliance: 8489-6.3.2-01, 8656-11.2-01
 #[test]
 fn an_indication_that_lacks_something_is_dropped_unanswered() {
     let (mut net, mut alice, peer) = permitted();
@@ -128,6 +132,7 @@ fn the_other_family_has_no_permission() {
     assert_eq!(net.server.stats().dropped(DropReason::NoPermission), 1);
 }
 
+// compliance: 8656-12.6-02
 #[test]
 fn channel_data_with_padding_or_too_little_in_it() {
     let (mut net, mut alice, peer) = permitted();
@@ -146,6 +151,7 @@ fn channel_data_with_padding_or_too_little_in_it() {
     assert_eq!(net.server.stats().dropped(DropReason::Malformed), 9);
 }
 
+// compliance: 8656-12.5-03
 #[test]
 fn streams_get_channel_data_padded() {
     let mut net = Setup::default().build();
@@ -160,6 +166,7 @@ fn streams_get_channel_data_padded() {
     }
 }
 
+// compliance: 8489-5-03
 #[test]
 fn data_indications_have_transaction_ids_of_their_own() {
     let (mut net, alice, peer) = permitted();

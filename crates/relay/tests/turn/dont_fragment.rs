@@ -15,6 +15,7 @@ fn sent(net: &mut Network) -> Vec<bool> {
         .collect()
 }
 
+// compliance: 8656-7.2-06
 #[test]
 fn a_client_is_told_that_it_can_be_had() {
     let mut net = Setup::default().build();
@@ -22,6 +23,7 @@ fn a_client_is_told_that_it_can_be_had() {
     Client::alice().ask(&mut net, &request).expect_success();
 }
 
+// compliance: 8656-11.2-02, 8656-14-04, 8656-15-01
 #[test]
 fn the_bit_is_set_for_the_send_indications_that_ask_for_it() {
     for transport in [Transport::Udp, Transport::Tcp] {
@@ -45,6 +47,7 @@ fn the_bit_is_set_for_the_send_indications_that_ask_for_it() {
     }
 }
 
+// compliance: 8656-13.1-01, 8656-13.2-04, 8656-13.3-02
 #[test]
 fn it_has_no_effect_where_ipv6_comes_in() {
     let [v4, v6] = ["9.9.9.9:4000", "[2a00:1450::1]:4000"].map(|peer| Peer::new(peer).address);

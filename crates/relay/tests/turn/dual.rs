@@ -24,6 +24,7 @@ fn peers() -> [Peer; 2] {
     [Peer::new("9.9.9.9:4000"), Peer::new("[2a00:1450::1]:4000")]
 }
 
+// compliance: 8656-7.2-18
 #[test]
 fn both_families_in_one_allocation() {
     let mut net = Setup::default().build();
@@ -52,6 +53,7 @@ fn both_families_in_one_allocation() {
     assert_eq!(net.server.ports.usage(AddressFamily::V6).0, 0);
 }
 
+// compliance: 8656-7.2-17
 #[test]
 fn a_family_that_the_server_has_not_is_told() {
     for (kept, missing) in [
@@ -74,6 +76,7 @@ fn a_family_that_the_server_has_not_is_told() {
     }
 }
 
+// compliance: 8656-7.2-16, 8656-7.2-17
 #[test]
 fn a_family_without_a_free_port_is_told() {
     let mut net = Setup {
@@ -117,6 +120,7 @@ fn a_second_socket_that_fails_leaves_the_first() {
     assert_eq!(net.server.ports.usage(AddressFamily::V4).0, 0);
 }
 
+// compliance: 8656-7.2-07, 8656-7.2-09, 8656-7.2-13, 8656-7.2-15
 #[test]
 fn combinations_that_are_400() {
     let mut net = Setup::default().build();

@@ -5,6 +5,7 @@ use core::time::Duration;
 use turnbuckle_relay::{DropReason, EndReason, Event};
 use turnbuckle_testkit::{Client, Network, Peer, Request, Setup};
 
+// compliance: 8656-9-01
 #[test]
 fn a_permission_lives_for_300_s() {
     both_ways_of_passing_time(|advance| {
@@ -18,6 +19,7 @@ fn a_permission_lives_for_300_s() {
     });
 }
 
+// compliance: 8656-11.2-03, 8656-12.6-04
 #[test]
 fn data_does_not_prolong_a_permission() {
     let (mut net, mut alice, peer) = long_call();
@@ -41,6 +43,7 @@ fn a_refreshed_permission_lives_for_300_s_more() {
     assert_eq!(exchange(&mut net, &mut alice, peer), (false, false));
 }
 
+// compliance: 8656-12-02, 8656-12.6-04
 #[test]
 fn a_channel_lives_for_600_s_but_its_permission_for_300_s() {
     both_ways_of_passing_time(|advance| {
@@ -69,6 +72,7 @@ fn a_channel_lives_for_600_s_but_its_permission_for_300_s() {
     });
 }
 
+// compliance: 8656-12-03, 8656-9-05
 #[test]
 fn an_allocation_takes_everything_with_it() {
     both_ways_of_passing_time(|advance| {

@@ -10,6 +10,7 @@ use turnbuckle_proto::{AttributeType, Class, Method};
 use turnbuckle_relay::{Instant, Now};
 use turnbuckle_testkit::{Client, Network, Outcome, Peer, Random, Request, Setup, property_tests};
 
+// compliance: 8489-6.3-03, 8656-12-01, 8656-12.6-01
 #[test]
 fn noise() {
     let (mut net, alice, peer) = call();
@@ -60,6 +61,7 @@ fn every_truncation_of_every_message() {
     still_works(net, alice, peer);
 }
 
+// compliance: 8489-6.3.2-01
 #[test]
 fn responses_and_indications_are_never_answered() {
     let (mut net, mut alice, _) = call();

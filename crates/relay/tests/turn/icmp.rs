@@ -20,6 +20,7 @@ fn comes_back(net: &mut Network, relayed: SocketAddr, peer: SocketAddr, error: I
     net.server.handle_icmp(now, shard, id, peer, error)
 }
 
+// compliance: 8656-11.5-01, 8656-11.5-05, 8656-12.5-02, 8656-18.13-02
 #[test]
 fn the_client_is_told_what_the_rfc_lists() {
     let [v4, v6] = ["9.9.9.9:4000", "[2a00:1450::1]:4000"].map(|peer| Peer::new(peer).address);
@@ -74,6 +75,7 @@ fn the_client_is_told_what_the_rfc_lists() {
     }
 }
 
+// compliance: 8656-11.5-02, 8656-11.5-03, 8656-11.5-04
 #[test]
 fn only_with_a_permission_and_while_the_allocation_lives() {
     let mut net = Setup::default().build();

@@ -5,6 +5,7 @@ use core::time::Duration;
 use turnbuckle_relay::NonceKey;
 use turnbuckle_testkit::{Client, Request, Setup};
 
+// compliance: 8489-9.2.4-21, 8489-9.2.4-24, 8656-5-04
 #[test]
 fn a_stale_nonce_is_438_and_a_new_one_comes_with_it() {
     let mut net = Setup::default().build();
@@ -37,6 +38,7 @@ fn another_addresss_nonce_is_438() {
     answer.expect_success();
 }
 
+// compliance: 8489-9.2.4-21, 8656-5-03
 #[test]
 fn made_up_nonces_are_438() {
     let mut net = Setup::default().build();

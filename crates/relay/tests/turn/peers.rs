@@ -11,6 +11,7 @@ use turnbuckle_testkit::{
     socket_address, spellings,
 };
 
+// compliance: 8656-21.4-01
 #[test]
 fn every_special_range_in_every_spelling() {
     let mut ways = Ways::new(Setup::default());

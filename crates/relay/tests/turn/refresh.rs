@@ -5,6 +5,7 @@ use core::time::Duration;
 use turnbuckle_proto::{AddressFamily, AttributeType, Method};
 use turnbuckle_testkit::{BOB, Client, Peer, Request, Setup};
 
+// compliance: 8656-8.2-03, 8656-8.2-04
 #[test]
 fn prolongs_from_now_on() {
     let mut net = Setup::default().build();
@@ -19,6 +20,7 @@ fn prolongs_from_now_on() {
     assert_eq!(net.server.allocations(), 0);
 }
 
+// compliance: 8656-8.2-03
 #[test]
 fn shortens_down_to_the_default() {
     let mut net = Setup::default().build();
@@ -42,6 +44,7 @@ fn without_lifetime_it_is_the_default() {
     assert_eq!(too_long.lifetime(), Some(3600));
 }
 
+// compliance: 8656-8.2-02, 8656-8.2-04
 #[test]
 fn zero_deletes_now() {
     let mut net = Setup::default().build();
@@ -61,6 +64,7 @@ fn zero_deletes_now() {
     assert_eq!(peer.received(&mut net), []);
 }
 
+// compliance: 8489-6.3.1-02, 8489-6.3.1-03
 #[test]
 fn the_retransmission_of_a_deletion_succeeds_too() {
     let mut net = Setup::default().build();
@@ -100,6 +104,7 @@ fn a_deletion_is_remembered_for_its_own_client_only() {
     alice.ask(&mut net, &prolong).expect_error(437);
 }
 
+// compliance: 8656-5-06
 #[test]
 fn without_allocation_it_is_437() {
     let mut net = Setup::default().build();
@@ -112,6 +117,7 @@ fn without_allocation_it_is_437() {
     alice.refresh(&mut net, 600).expect_error(437);
 }
 
+// compliance: 8656-5-05
 #[test]
 fn another_user_is_441() {
     let mut net = Setup::default().build();
@@ -127,6 +133,7 @@ fn another_user_is_441() {
     alice.refresh(&mut net, 600).expect_success();
 }
 
+// compliance: 8489-9.2.4-17, 8489-9.2.4-18
 #[test]
 fn another_users_wrong_password_is_401() {
     let mut net = Setup::default().build();
@@ -138,6 +145,7 @@ fn another_users_wrong_password_is_401() {
     assert_eq!(net.server.allocations(), 1);
 }
 
+// compliance: 8656-8.2-01
 #[test]
 fn the_family_must_be_the_allocations() {
     let mut net = Setup::default().build();

@@ -33,6 +33,7 @@ fn alice_again() -> Client {
     again
 }
 
+// compliance: 8656-7.2-21
 #[test]
 fn an_even_port_alone() {
     let mut net = Setup::default().build();
@@ -47,6 +48,7 @@ fn an_even_port_alone() {
     assert_eq!(net.server.shards[0].sockets.len(), 0);
 }
 
+// compliance: 8656-7.2-20, 8656-7.2-22, 8656-7.2-24
 #[test]
 fn the_neighbour_waits_for_its_token() {
     let mut net = Setup::default().build();
@@ -59,6 +61,7 @@ fn the_neighbour_waits_for_its_token() {
     assert_eq!(net.server.shards[0].sockets.len(), 2);
 }
 
+// compliance: 8656-7.2-08, 8656-7.2-23
 #[test]
 fn a_token_is_good_once_for_its_user_and_for_thirty_seconds() {
     let mut net = Setup::default().build();
@@ -80,6 +83,7 @@ fn a_token_is_good_once_for_its_user_and_for_thirty_seconds() {
     assert_eq!(net.server.shards[0].sockets.len(), 1);
 }
 
+// compliance: 8656-7.2-07
 #[test]
 fn a_token_goes_with_nothing_that_chooses_a_port() {
     let mut net = Setup::default().build();
@@ -95,6 +99,7 @@ fn a_token_goes_with_nothing_that_chooses_a_port() {
     }
 }
 
+// compliance: 8656-7.2-31
 #[test]
 fn a_retransmission_names_the_same_token() {
     let mut net = Setup::default().build();

@@ -1,9 +1,13 @@
 //! What all answers have in common, whatever they answer.
 
+use core::time::Duration;
+
 use turnbuckle_proto::{AttributeType, Method};
 use turnbuckle_relay::{DropReason, Transport};
 use turnbuckle_testkit::{ALICE, Answer, Client, Network, Peer, Request, Setup};
 
+// compliance: 8489-6.1-03, 8489-6.3.1.1-02, 8489-9.2.4-07, 8489-9.2.4-09, 8489-9.2.4-16, 8489-9.2.4-20, 8489-9.2.4-23, 8489-9.2.4-26
+// compliance: 8489-9.2.4-27
 #[test]
 fn what_answers_carry() {
     let mut net = Setup::default().build();
@@ -49,6 +53,30 @@ fn what_answers_carry() {
     assert!(answer.is_signed_with(&alice.key().unwrap()));
 }
 
+// compliance: 8489-6.3.1.1-02, 8489-9.2.4-15, 8489-9.2.4-22
+#[test]
+fn refusals_offer_the_algorithms() {
+    let mut net = Setup::default().build();
+    let mut alice = Client::alice();
+    let offered = alice
+        .ask_once(&mut net, &Request::allocate())
+        .unwrap()
+        .offered();
+    assert!(!offered.is_empty());
+    for (name, password, wait, code) in [
+        ("nobody", "wonderland", 0, 401),
+        ("alice", "guessed", 0, 401),
+        ("alice", "wonderland", 600, 438),
+    ] {
+        let mut client = Client::alice().user(name, password);
+        client.challenge.clone_from(&alice.challenge);
+        net.advance(Duration::from_secs(wait));
+        let refused = client.ask_once(&mut net, &Request::allocate()).unwrap();
+        assert_eq!(refused.expect_error(code).offered(), offered, "{name}");
+    }
+}
+
+// compliance: 8489-6.3.1.1-02
 #[test]
 fn errors_have_their_phrase_where_configured() {
     for (configured, phrase) in [(false, ""), (true, "Allocation Mismatch")] {
@@ -60,6 +88,7 @@ fn errors_have_their_phrase_where_configured() {
     }
 }
 
+// compliance: 8489-6.1-03
 #[test]
 fn answers_fit_any_path() {
     // The longest realm that the configuration takes, and everything that can be in an answer.
@@ -83,6 +112,7 @@ fn answers_fit_any_path() {
     }
 }
 
+// compliance: 8656-5-07
 #[test]
 fn nothing_without_an_allocation_is_answered_or_passed() {
     let mut net = Setup::default().build();
@@ -94,6 +124,7 @@ fn nothing_without_an_allocation_is_answered_or_passed() {
     assert_eq!(net.server.stats().dropped(DropReason::NoAllocation), 2);
 }
 
+// compliance: 8656-7.2-14
 #[test]
 fn no_even_port_left_is_508() {
     let mut net = Setup {
@@ -115,6 +146,7 @@ fn no_even_port_left_is_508() {
     assert_eq!(net.server.shards[0].sockets.len(), 0);
 }
 
+// compliance: 8489-6.3-02
 #[test]
 fn a_known_attribute_that_is_not_expected_is_ignored() {
     let mut net = Setup::default().build();
@@ -130,6 +162,7 @@ fn a_known_attribute_that_is_not_expected_is_ignored() {
     assert_eq!(reserved(&net), 0);
 }
 
+// compliance: 8656-21.4-01, 8656-21.4-02
 #[test]
 fn clients_behind_tunnels_get_no_allocation() {
     for (address, code) in [
@@ -145,6 +178,7 @@ fn clients_behind_tunnels_get_no_allocation() {
     }
 }
 
+// compliance: 8489-11-01, 8489-11-03
 #[test]
 fn without_the_cookie_nothing_is_answered_over_any_transport() {
     for transport in [

@@ -42,6 +42,7 @@ fn ask(
     alice.exchange(net, &bytes).unwrap()
 }
 
+// compliance: 8489-9.2-01, 8489-9.2.4-05, 8489-9.2.4-06
 #[test]
 fn a_challenge_offers_sha256_first_and_says_so_in_its_nonce() {
     let mut net = Setup::default().build();
@@ -55,6 +56,7 @@ fn a_challenge_offers_sha256_first_and_says_so_in_its_nonce() {
     assert_eq!(cookie(&alice), "obMatJos2AAAD");
 }
 
+// compliance: 8489-6.3.1.1-04, 8489-9.2.4-25
 #[test]
 fn a_whole_call_with_sha256() {
     let mut net = Setup::default().build();
@@ -73,6 +75,7 @@ fn a_whole_call_with_sha256() {
     alice.refresh(&mut net, 0).expect_success();
 }
 
+// compliance: 8489-9.2.4-11, 8489-9.2.4-25, 8489-9.2.4-26
 #[test]
 fn every_algorithm_goes_with_every_integrity() {
     for algorithm in [None, Some(MD5), Some(SHA256)] {
@@ -121,6 +124,7 @@ fn of_two_integrities_the_stronger_counts() {
     }
 }
 
+// compliance: 8489-14.6-03
 #[test]
 fn a_truncated_sha256_is_refused() {
     for kept in [16, 20, 24, 28] {
@@ -169,6 +173,7 @@ fn hmac_sha256(key: &[u8], covered: &[u8]) -> Vec<u8> {
     buffer[len - 32..len].to_vec()
 }
 
+// compliance: 8489-9.2.4-10
 #[test]
 fn whoever_takes_the_offer_out_of_a_request_is_found_out() {
     let mut net = Setup::default().build();
@@ -213,6 +218,7 @@ fn whoever_takes_the_offer_out_of_a_request_is_found_out() {
     assert_eq!(net.server.allocations(), 0);
 }
 
+// compliance: 8489-9.2.4-10
 #[test]
 fn whoever_takes_the_offer_out_of_a_challenge_is_found_out() {
     let mut net = Setup::default().build();
@@ -249,6 +255,7 @@ fn whoever_takes_the_offer_out_of_a_challenge_is_found_out() {
     assert_eq!(net.server.allocations(), 0);
 }
 
+// compliance: 8489-9.2.4-22
 #[test]
 fn stale_nonces_bring_the_offer_again() {
     let mut net = Setup::default().build();
@@ -271,6 +278,7 @@ fn the_password_is_looked_at_before_the_age_of_the_nonce() {
     answer.expect_error(401);
 }
 
+// compliance: 8489-9.2.4-12
 #[test]
 fn static_users_are_found_by_their_hash() {
     for signing in [Signing::CLASSIC, Signing::SHA256] {

@@ -42,6 +42,7 @@ fn secure_stun() {
     assert_eq!(answer.mapped(), Some(alice.address));
 }
 
+// compliance: 8489-6.3-03
 #[test]
 fn methods_that_do_not_exist_here_are_dropped() {
     let mut net = Setup::default().build();

@@ -40,6 +40,7 @@ fn a_snapshot_of_a_restored_relay_is_the_same_snapshot() {
     assert!(before.len() > 1000, "{before}");
 }
 
+// compliance: 8656-6-02, 8656-6-03
 #[test]
 fn no_password_is_in_a_snapshot() {
     let mut net = Setup::default().build();

@@ -149,6 +149,7 @@ impl StreamShard {
 }
 
 /// Accepts for ever. Running out of descriptors or memory makes it wait, never spin: connections stay in the kernel's queue.
+// compliance: 8489-12-04, 8656-5-10
 async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, proxied: bool) {
     let mut failing = false;
     loop {
@@ -179,6 +180,7 @@ async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, proxied: 
 }
 
 /// Takes what arrives at relay sockets and from other shards, and ends what expires, for ever.
+// compliance: 8656-16-01
 async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Result<()> {
     let mut events = Events::with_capacity(EVENTS);
     loop {

@@ -166,6 +166,7 @@ impl UdpShard {
 
 impl Clients {
     /// One batch of a listener.
+    // compliance: 8489-12-04, 8656-5-09
     fn receive(&mut self, endpoint: u64, now: Now) -> io::Result<()> {
         let io = &mut self.io;
         if io.next_slot.saturating_add(BATCH) > SLOTS {
@@ -373,6 +374,7 @@ impl Clients {
         }
     }
 
+    // compliance: 8656-13-01, 8656-13-02, 8656-14-01, 8656-14-02
     #[inline]
     fn carry_out(
         &mut self,

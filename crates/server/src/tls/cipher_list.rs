@@ -54,6 +54,7 @@ pub(super) fn select(list: Option<&str>, tls12: bool) -> (Vec<SupportedCipherSui
     (suites, findings)
 }
 
+// compliance: 8489-16-01, 8489-6.2.3-01, 8489-6.2.3-03, 8489-6.2.3-04, 8489-6.2.3-05, 8489-6.2.3-06, 8489-6.2.3-08
 fn all() -> Vec<SupportedCipherSuite> {
     SUITES.iter().map(|suite| suite.suite).collect()
 }
@@ -210,6 +211,7 @@ mod tests {
         (names, findings)
     }
 
+    // compliance: 8489-16-01, 8489-6.2.3-01, 8489-6.2.3-03, 8489-6.2.3-04, 8489-6.2.3-05, 8489-6.2.3-06, 8489-6.2.3-08
     #[test]
     fn what_is_offered_has_forward_secrecy_and_no_weakness() {
         let all: Vec<_> = SUITES.iter().map(|suite| suite.name).collect();

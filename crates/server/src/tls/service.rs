@@ -84,6 +84,7 @@ impl TlsService {
 
     /// The parameters for a client: `stun.turn` and `stun.nat-discovery` (RFC 7443 §3) are agreed on if it offers one, and it is
     /// served just as well if it offers none of them.
+    // compliance: 7443-1-01, 7443-1-02
     pub(crate) fn server_config(&self, hello: &ClientHello<'_>) -> Arc<ServerConfig> {
         let known = hello
             .alpn()
@@ -348,6 +349,7 @@ mod tests {
         );
     }
 
+    // compliance: 7443-1-01, 7443-1-02
     #[test]
     fn application_protocols_are_agreed_on_and_never_needed() {
         let authority = Authority::new();

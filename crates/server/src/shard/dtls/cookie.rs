@@ -43,6 +43,7 @@ impl CookieKeys {
     }
 
     /// The cookie for a client that has sent `hello`: all of the first ClientHello that it has to repeat.
+    // compliance: 8489-13-01
     pub(super) fn cookie(
         &mut self,
         now: Instant,

@@ -53,6 +53,7 @@ impl Drop for Guard {
     }
 }
 
+// compliance: 8489-6.2.2-01, 8489-6.2.2-02, 8489-6.2.2-04
 async fn run(
     shared: &Shared,
     id: u32,

@@ -28,6 +28,7 @@ fn the_first_flight_is_answered_by_one_smaller_datagram() {
     assert_eq!(bench.report().asked, 6);
 }
 
+// compliance: 8489-13-01
 #[test]
 fn a_flood_from_made_up_sources_is_not_remembered() {
     let mut bench = Bench::new();

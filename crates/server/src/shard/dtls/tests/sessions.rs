@@ -40,6 +40,7 @@ fn relays(version: Version, agreed: ProtocolVersion) {
     assert_eq!(bench.report().connected, 1);
 }
 
+// compliance: 8656-5-10
 #[test]
 fn a_client_of_dtls12_relays() {
     relays(Version::Dtls12, ProtocolVersion::DTLS1_2);
