@@ -104,6 +104,8 @@ pub struct Settings {
     pub include_reason: bool,
     /// Channel numbers 0x5000 to 0x7FFF of RFC 5766 are accepted (`rfc5766-channel-numbers`). Default false.
     pub wide_channels: bool,
+    /// Allocations of UDP clients follow them to another address (`mobility`, RFC 8016). Default false.
+    pub mobility: bool,
     /// Servers that clients are sent to instead of being served (`alternate-server` and its kin). Default none.
     pub alternates: Alternates,
     /// 401 answers per second and source (`unauthorized-ratelimit`, `unauthorized-ratelimit-rps`). Default 10;
@@ -175,6 +177,7 @@ impl Default for Settings {
             software_attribute: false,
             include_reason: false,
             wide_channels: false,
+            mobility: false,
             alternates: Alternates::default(),
             unauthorized_rate: DEFAULT_UNAUTHORIZED_RATE,
             log: LogSettings::default(),

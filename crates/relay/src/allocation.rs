@@ -8,6 +8,7 @@ use turnbuckle_proto::{AddressFamily, IntegrityKey, TransactionId};
 use crate::address::{ClientPath, Families};
 use crate::auth::users::UserKeys;
 use crate::channel::Channels;
+use crate::mobility::Mobility;
 use crate::permission::Permissions;
 use crate::quota;
 use crate::relayed::RelayedId;
@@ -83,6 +84,8 @@ pub(crate) struct Allocation {
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
     pub(crate) traffic: Traffic,
+    /// `Some` if the client has asked to be able to move.
+    pub(crate) mobility: Option<Box<Mobility>>,
 }
 
 impl Allocation {

@@ -36,6 +36,8 @@ pub struct Config {
     pub reason_phrases: bool,
     /// Accept channel numbers up to 0x7FFF, as RFC 5766 had them.
     pub wide_channels: bool,
+    /// Allocations over UDP may follow their client to another address (RFC 8016).
+    pub mobility: bool,
     /// Where clients that want to allocate are sent to; by default nowhere.
     pub alternates: Alternates,
     /// Most permissions, and most channels, that one allocation may hold.
@@ -114,6 +116,7 @@ impl Config {
             fingerprint: false,
             reason_phrases: false,
             wide_channels: false,
+            mobility: false,
             alternates: Alternates::default(),
             permissions_max: PERMISSIONS_MAX,
         }

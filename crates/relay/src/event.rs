@@ -37,6 +37,12 @@ pub enum Event {
         relayed: SocketAddr,
         why: EndReason,
     },
+    /// The client is reached by another path from now on (RFC 8016).
+    AllocationMoved {
+        id: AllocationId,
+        from: ClientPath,
+        to: ClientPath,
+    },
     /// Its permissions and channels are gone with it.
     AllocationDeleted {
         id: AllocationId,

@@ -49,6 +49,7 @@ impl Relay {
             Some(None) => self.drop(DropReason::NoChannel),
             Some(Some(channel)) => {
                 let peer = channel.peer;
+                self.note_path(id, path);
                 // RFC 8656 §12: there is no way to ask for DF in ChannelData.
                 self.relay_to_peer(now, id, peer, payload, false, packet)
             }
@@ -87,6 +88,18 @@ impl Relay {
         };
         let peer = PeerAddress(self.ports.as_advertised(peer));
         Ok((id, peer, payload))
+    }
+
+    /// Notes that the client has sent data over this path, which ends a move.
+    #[inline]
+    pub(crate) fn note_path(&mut self, id: AllocationId, path: &ClientPath) {
+        if self
+            .allocations
+            .get(id)
+            .is_some_and(|a| a.next_path().is_some())
+        {
+            self.arrive(id, path);
+        }
     }
 
     /// A payload on its way to a peer: permission first, then out of the relayed transport address, or straight to the
@@ -258,7 +271,9 @@ impl Relay {
     ) -> Option<BundleDecision> {
         let (number, len, last_len) = one_channel(bytes, size)?;
         let id = self.allocations.find(&path.five_tuple)?;
-        let allocation = self.allocations.get(id).filter(|a| a.expires > now)?;
+        // The first data from a client that has moved is for the ordinary way.
+        let is_ordinary = |a: &&Allocation| a.expires > now && a.next_path().is_none();
+        let allocation = self.allocations.get(id).filter(is_ordinary)?;
         let peer = allocation.channels.by_number(number, now)?.peer;
         let permission = allocation.permissions.find(peer.0.ip(), now)?;
         let reach = permission.reach;

@@ -37,6 +37,7 @@ mod config;
 mod event;
 mod forward;
 mod icmp;
+mod mobility;
 mod packet;
 mod peer_policy;
 mod permission;

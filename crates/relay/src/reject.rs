@@ -25,6 +25,8 @@ pub enum Reject {
     TunnelledClient,
     #[error("the allocation already has {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
+    #[error("allocations do not move")]
+    MobilityForbidden,
     #[error("attributes that this server does not know:{}", List(.0))]
     UnknownAttributes(UnknownAttributes),
     #[error("sent to {0}")]
@@ -59,6 +61,7 @@ impl Reject {
             Self::BadRequest(_) | Self::BadAttribute(_) => 400,
             Self::Unauthorized(_) => 401,
             Self::Forbidden { .. } | Self::TunnelledClient => 403,
+            Self::MobilityForbidden => 405,
             Self::UnknownAttributes(_) => 420,
             Self::AllocationExists | Self::NoAllocation => 437,
             Self::StaleNonce => 438,
@@ -98,6 +101,7 @@ pub(crate) const fn phrase(code: u16) -> &'static str {
         400 => "Bad Request",
         401 => "Unauthenticated",
         403 => "Forbidden",
+        405 => "Mobility Forbidden",
         420 => "Unknown Attribute",
         437 => "Allocation Mismatch",
         438 => "Stale Nonce",

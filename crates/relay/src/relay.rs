@@ -141,6 +141,7 @@ impl Relay {
                         match self.read_send_indication(now.instant, path, &message, packet.span())
                         {
                             Ok((id, peer, payload)) => {
+                                self.note_path(id, path);
                                 let dont_fragment =
                                     message.dont_fragment() && path.five_tuple.client.0.is_ipv4();
                                 self.relay_to_peer(
@@ -476,7 +477,9 @@ impl Relay {
             return self.respond(request, success, None, answer);
         }
         let existing = self.live_allocation(request, sockets);
-        let allocation = existing.and_then(|id| self.allocations.get(id));
+        // A client that has moved shows whose allocation it is by a ticket (RFC 8016 §3.2).
+        let holder = self.ticket_holder(request);
+        let allocation = existing.or(holder).and_then(|id| self.allocations.get(id));
         let client = match auth::authenticate(
             &self.config,
             request.message,
@@ -501,7 +504,7 @@ impl Relay {
             Ok(()) => match method {
                 Method::BINDING => Ok(self.binding(request)),
                 Method::ALLOCATE => self.allocate(request, &client, existing, sockets),
-                Method::REFRESH => self.refresh(request, existing, sockets),
+                Method::REFRESH => self.refresh(request, existing, holder, sockets),
                 Method::CREATE_PERMISSION => self.create_permission(request, existing),
                 _ => self.channel_bind(request, existing),
             },

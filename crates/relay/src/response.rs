@@ -10,6 +10,7 @@ use crate::auth::Signer;
 use crate::auth::nonce::Nonce;
 use crate::auth::offer::Offer;
 use crate::config::Config;
+use crate::mobility::MobilityTicket;
 use crate::reject::{self, Reject};
 use crate::reservation::ReservationToken;
 
@@ -25,12 +26,22 @@ pub(crate) enum Success {
         mapped: SocketAddr,
         address_error: Option<AddressError>,
         reservation: Option<ReservationToken>,
+        ticket: Option<MobilityTicket>,
     },
     Refreshed {
         lifetime_seconds: u32,
+        ticket: Option<MobilityTicket>,
     },
     PermissionsInstalled,
     ChannelBound,
+}
+
+impl Success {
+    /// The answer to a Refresh request that deletes.
+    pub(crate) const DELETED: Self = Self::Refreshed {
+        lifetime_seconds: 0,
+        ticket: None,
+    };
 }
 
 pub(crate) fn success(
@@ -51,6 +62,7 @@ pub(crate) fn success(
             mapped,
             address_error,
             reservation,
+            ticket,
         } => {
             for &address in relayed.iter() {
                 answer.xor_address(AttributeType::XOR_RELAYED_ADDRESS, address)?;
@@ -68,9 +80,18 @@ pub(crate) fn success(
             if let Some(token) = reservation {
                 answer.reservation_token(token)?;
             }
+            if let Some(ticket) = ticket {
+                answer.mobility_ticket(&ticket)?;
+            }
         }
-        Success::Refreshed { lifetime_seconds } => {
+        Success::Refreshed {
+            lifetime_seconds,
+            ticket,
+        } => {
             answer.lifetime(lifetime_seconds)?;
+            if let Some(ticket) = ticket {
+                answer.mobility_ticket(&ticket)?;
+            }
         }
         Success::PermissionsInstalled | Success::ChannelBound => {}
     }

@@ -16,6 +16,7 @@ use crate::auth::nonce::NonceKey;
 use crate::auth::users::UserKeys;
 use crate::channel::Channels;
 use crate::config::Config;
+use crate::mobility::Mobility;
 use crate::permission::Permissions;
 use crate::quota::Quota;
 use crate::rate_limit::{Cell, RateLimiter};
@@ -69,6 +70,7 @@ struct AllocationSnapshot {
     permissions: Permissions,
     channels: Channels,
     traffic: Traffic,
+    mobility: Option<Box<Mobility>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -221,6 +223,7 @@ impl AllocationSnapshot {
             permissions: allocation.permissions.clone(),
             channels: allocation.channels.clone(),
             traffic: allocation.traffic,
+            mobility: allocation.mobility.clone(),
         }
     }
 
@@ -245,6 +248,7 @@ impl AllocationSnapshot {
             permissions: self.permissions.clone(),
             channels: self.channels.clone(),
             traffic: self.traffic,
+            mobility: self.mobility.clone(),
         }
     }
 }

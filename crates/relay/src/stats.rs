@@ -84,8 +84,8 @@ impl Stats {
 }
 
 /// Error codes that the server answers with (RFC 8489 §14.8, RFC 8656 §19).
-pub const REJECT_CODES: [u16; 13] = [
-    300, 400, 401, 403, 420, 437, 438, 440, 441, 442, 443, 486, 508,
+pub const REJECT_CODES: [u16; 14] = [
+    300, 400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 486, 508,
 ];
 
 macro_rules! drop_reasons {

@@ -70,8 +70,13 @@ impl Deployment {
             udp,
             streams,
             relay_addresses,
-            // Each core has a shard for UDP and one for streams.
-            shards: shards.clamp(1, SHARDS_MAX / 2),
+            // Each core has a shard for UDP and one for streams. A client that has moved must come to the shard that has its allocation,
+            // and the kernel chooses by the client's address.
+            shards: if settings.mobility {
+                1
+            } else {
+                shards.clamp(1, SHARDS_MAX / 2)
+            },
             config,
             limits: Limits {
                 per_user: settings.user_quota,
@@ -267,6 +272,7 @@ fn relay_config(
     config.fingerprint = settings.fingerprint;
     config.reason_phrases = settings.include_reason;
     config.wide_channels = settings.wide_channels;
+    config.mobility = settings.mobility;
     let config::Alternates { any, udp, tcp, tls } = settings.alternates.clone();
     config.alternates = Alternates { any, udp, tcp, tls };
     Ok(config)

@@ -92,6 +92,11 @@ impl Answer {
         self.message().password_algorithms().collect()
     }
 
+    /// MOBILITY-TICKET.
+    pub fn ticket(&self) -> Option<Vec<u8>> {
+        self.message().mobility_ticket().map(<[u8]>::to_vec)
+    }
+
     /// ALTERNATE-SERVER.
     pub fn alternate(&self) -> Option<SocketAddr> {
         let message = self.message();

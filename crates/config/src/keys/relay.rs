@@ -79,10 +79,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "mobility",
-        Value::Flag(unused),
-        Support::Later("allocations do not follow a client to another address (RFC 8016)"),
+        Value::Flag(|draft, on| draft.settings.mobility = on),
+        Support::Built,
         "0",
-        "Allocations follow a client to another address (RFC 8016)",
+        "Allocations of UDP clients follow them to another address (RFC 8016); one thread serves all UDP clients then",
     ),
     Key::new(
         "keep-address-family",

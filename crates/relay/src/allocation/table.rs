@@ -3,7 +3,7 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::address::FiveTuple;
+use crate::address::{ClientPath, FiveTuple};
 use crate::allocation::{Allocation, AllocationId};
 use crate::slots::Slots;
 
@@ -33,6 +33,9 @@ impl Table {
         };
         for (index, allocation) in slots.iter() {
             table.index(index, allocation.path.five_tuple);
+            if let Some(next) = allocation.next_path() {
+                table.index(index, next.five_tuple);
+            }
         }
         table.slots = slots;
         table
@@ -70,12 +73,32 @@ impl Table {
 
     pub(crate) fn remove(&mut self, id: AllocationId) -> Option<Allocation> {
         let allocation = self.slots.remove(id.0)?;
-        let packed = allocation.path.five_tuple.packed();
-        let hash = self.hasher.hash_one(packed);
-        if let Ok(entry) = self.by_five_tuple.find_entry(hash, |e| e.packed == packed) {
-            entry.remove();
+        self.forget(&allocation.path.five_tuple);
+        if let Some(next) = allocation.next_path() {
+            self.forget(&next.five_tuple);
         }
         Some(allocation)
+    }
+
+    /// Makes the allocation known by a second five-tuple, which is not in use.
+    pub(crate) fn set_next_path(&mut self, id: AllocationId, path: ClientPath) {
+        let Some(mobility) = self.get_mut(id).and_then(|a| a.mobility.as_mut()) else {
+            return;
+        };
+        let before = mobility.next.replace(path);
+        if let Some(before) = before {
+            self.forget(&before.five_tuple);
+        }
+        self.index(id.0, path.five_tuple);
+    }
+
+    /// The second five-tuple becomes the only one. Returns the first.
+    pub(crate) fn move_to(&mut self, id: AllocationId, path: ClientPath) -> Option<ClientPath> {
+        let allocation = self.get_mut(id)?;
+        allocation.mobility.as_mut()?.next.take()?;
+        let from = core::mem::replace(&mut allocation.path, path);
+        self.forget(&from.five_tuple);
+        Some(from)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (AllocationId, &Allocation)> {
@@ -92,9 +115,22 @@ impl Table {
 
     /// Panics if slots and index disagree.
     pub(crate) fn check_invariants(&self) {
-        assert_eq!(self.by_five_tuple.len(), self.slots.len());
+        let mut known = self.slots.len();
         for (id, allocation) in self.iter() {
             assert_eq!(self.find(&allocation.path.five_tuple), Some(id));
+            if let Some(next) = allocation.next_path() {
+                assert_eq!(self.find(&next.five_tuple), Some(id));
+                known = known.saturating_add(1);
+            }
+        }
+        assert_eq!(self.by_five_tuple.len(), known);
+    }
+
+    fn forget(&mut self, five_tuple: &FiveTuple) {
+        let packed = five_tuple.packed();
+        let hash = self.hasher.hash_one(packed);
+        if let Ok(entry) = self.by_five_tuple.find_entry(hash, |e| e.packed == packed) {
+            entry.remove();
         }
     }
 

@@ -43,6 +43,19 @@ impl NonceKey {
         Nonce(text)
     }
 
+    /// 20 bytes that nobody without the key can make from these parts, which are of fixed lengths for each label.
+    pub(crate) fn prf(&self, label: &[u8; 6], parts: &[&[u8]]) -> [u8; 20] {
+        let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(&self.0) else {
+            // HMAC takes keys of every length.
+            return [0; 20];
+        };
+        mac.update(label);
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
     /// True for a nonce that was issued to this address, with this offer, at most `lifetime` ago (or ever, without one).
     // compliance: 8489-9.2.4-21, 8489-9.2.4-24, 8656-5-04
     pub(crate) fn is_valid(

@@ -100,6 +100,7 @@ impl Relay {
             .next_id()
             .ok_or(Reject::InsufficientCapacity)?;
         let now = request.now.instant;
+        let mobility = self.new_mobility(request, id)?;
         let opened = match token {
             Some(token) => Opened::one(self.redeem(token, &stable_name, id, now)?),
             None if additional_family.is_some() => {
@@ -135,6 +136,7 @@ impl Relay {
             permissions: Permissions::default(),
             channels: Channels::default(),
             traffic: Traffic::default(),
+            mobility,
         });
         self.reschedule(id);
         self.stats.allocations = self.stats.allocations.wrapping_add(1);
@@ -153,6 +155,10 @@ impl Relay {
             mapped: request.path.five_tuple.client.0,
             address_error: opened.error,
             reservation,
+            ticket: self
+                .allocations
+                .get(id)
+                .and_then(Allocation::mobility_ticket),
         })
     }
 
@@ -191,6 +197,7 @@ impl Relay {
             mapped: request.path.five_tuple.client.0,
             address_error: allocation.address_error,
             reservation: allocation.reservation,
+            ticket: allocation.mobility_ticket(),
         })
     }
 

@@ -5,6 +5,7 @@ use turnbuckle_proto::AddressFamily;
 use super::allocate::seconds;
 use crate::allocation::AllocationId;
 use crate::event::{EndReason, Event};
+use crate::mobility::Shown;
 use crate::reject::Reject;
 use crate::relay::{Deleted, Relay};
 use crate::relayed::RelaySockets;
@@ -12,15 +13,21 @@ use crate::request::Request;
 use crate::response::Success;
 
 impl Relay {
-    /// `existing` is the live allocation of the five-tuple. The steps are those of RFC 8656 §8.2.
+    /// `existing` is the live allocation of the five-tuple, `holder` that of a ticket in the request. The steps are those of RFC 8656 §8.2.
     pub(crate) fn refresh(
         &mut self,
         request: &Request<'_>,
         existing: Option<AllocationId>,
+        holder: Option<AllocationId>,
         sockets: &mut impl RelaySockets,
     ) -> Result<Success, Reject> {
         let requested = request.message.lifetime()?;
-        let Some(id) = existing else {
+        let shown = match request.message.mobility_ticket() {
+            Some(_) if existing.is_none() && self.is_repeated_deletion(request, requested) => None,
+            Some(_) => Some(self.check_ticket(request, existing, holder)?),
+            None => None,
+        };
+        let Some(id) = shown.map(Shown::id).or(existing) else {
             return self.deleted_already(request, requested);
         };
         // A dual allocation is refreshed or deleted as a whole, or in the family that is named (RFC 8656 §8.1).
@@ -28,14 +35,15 @@ impl Relay {
             Some(family) => match self.check_family(id, family.ok()) {
                 Ok(family) => Some(family),
                 Err(_) if self.is_repeated_deletion(request, requested) => {
-                    return Ok(Success::Refreshed {
-                        lifetime_seconds: 0,
-                    });
+                    return Ok(Success::DELETED);
                 }
                 Err(reject) => return Err(reject),
             },
             None => None,
         };
+        if let Some(Shown::Moves(id)) = shown {
+            self.begin_move(request, id);
+        }
         if requested == Some(0) {
             self.remember_deletion(Deleted {
                 five_tuple: request.path.five_tuple,
@@ -49,9 +57,7 @@ impl Relay {
                 }
                 None => self.delete(request.now.instant, id, EndReason::Deleted, sockets),
             }
-            return Ok(Success::Refreshed {
-                lifetime_seconds: 0,
-            });
+            return Ok(Success::DELETED);
         }
         let lifetime = self.granted(requested);
         let expires = request.now.instant.after(lifetime);
@@ -64,8 +70,10 @@ impl Relay {
             family,
             expires,
         });
+        let ticket = || self.allocations.get(id)?.mobility_ticket();
         Ok(Success::Refreshed {
             lifetime_seconds: seconds(lifetime),
+            ticket: ticket().filter(|_| shown.is_some()),
         })
     }
 
@@ -99,9 +107,7 @@ impl Relay {
         requested: Option<u32>,
     ) -> Result<Success, Reject> {
         if self.is_repeated_deletion(request, requested) {
-            Ok(Success::Refreshed {
-                lifetime_seconds: 0,
-            })
+            Ok(Success::DELETED)
         } else {
             Err(Reject::NoAllocation)
         }

@@ -19,6 +19,7 @@ mod hairpin;
 mod heap;
 mod hostile;
 mod icmp;
+mod mobility;
 mod nonce;
 mod peers;
 mod refresh;
