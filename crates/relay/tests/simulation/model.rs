@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use turnbuckle_proto::{
-    AddressFamily, AttributeType, ChannelData, Class, IntegrityKey, LongTermKey, Message, Method,
-    rest,
+    AddressFamily, AttributeType, ChannelData, Class, IntegrityKey, IntegrityKeySha256,
+    LongTermKey, LongTermKeySha256, Message, Method, PasswordAlgorithm, rest,
 };
 use turnbuckle_relay::{FiveTuple, Instant, RelayAddress};
 use turnbuckle_testkit::{Answer, Input, Outcome, REALM, Received, SECRET, Step};
@@ -387,8 +387,18 @@ impl Model {
             Some(password) => password.clone(),
             None => rest::password(SECRET, &username).as_str().to_owned(),
         };
-        let key = IntegrityKey::from(&LongTermKey::derive(&username, REALM, &password));
-        assert_eq!(key.verify(request), Ok(()), "success for a forgery");
+        let verified = match request.password_algorithm().unwrap() {
+            None => {
+                let key = LongTermKey::derive(&username, REALM, &password);
+                IntegrityKey::from(&key).verify(request)
+            }
+            Some(algorithm) => {
+                assert_eq!(algorithm, PasswordAlgorithm::SHA256);
+                let key = LongTermKeySha256::derive(&username, REALM, &password);
+                IntegrityKeySha256::new(key.as_bytes()).verify(request)
+            }
+        };
+        assert_eq!(verified, Ok(()), "success for a forgery");
         username
     }
 

@@ -12,7 +12,7 @@ use turnbuckle_proto::{AddressFamily, AttributeType};
 use turnbuckle_relay::{Event, Limits};
 use turnbuckle_testkit::{
     ALICE, Answer, BOB, Client, Clock, Faults, Input, Network, Outcome, Peer, Random, Request,
-    Setup, Step,
+    Setup, Signing, Step,
 };
 
 use crate::model::Model;
@@ -382,6 +382,7 @@ impl Tally {
             Event::AllocationCreated { .. } => "allocated",
             Event::AllocationRefreshed { .. } => "refreshed",
             Event::AddressDeleted { .. } => "address deleted",
+            Event::AllocationMoved { .. } => "moved",
             Event::AllocationDeleted { why, .. } => why.as_str(),
             Event::PermissionInstalled { .. } => "permission installed",
             Event::PermissionExpired { .. } => "permission expired",
@@ -412,7 +413,7 @@ fn participants(random: &mut Random) -> Vec<Participant> {
     }
     all.into_iter()
         .map(|client| Participant {
-            client,
+            client: client.signing(*random.pick(&[Signing::CLASSIC, Signing::SHA256])),
             request: Request::binding(),
             last: Vec::new(),
             may_retry: false,
