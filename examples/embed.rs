@@ -169,9 +169,8 @@ impl Host {
                 let client = path.five_tuple.client.0;
                 let _ = self.listener.send_to(&buffer[bytes.range()], client);
             }
-            // There is one shard only.
-            Decision::ToShard { .. } => {}
-            Decision::Answer { .. } | Decision::Drop(_) => {}
+            // Another shard, TCP relaying and NAT behaviour discovery: there is none of them.
+            _ => {}
         }
     }
 

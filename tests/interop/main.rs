@@ -4,6 +4,7 @@
 
 mod chromium;
 mod dtls;
+mod nat_discovery;
 mod streams;
 mod tap;
 mod turn_crate;

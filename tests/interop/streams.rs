@@ -36,6 +36,29 @@ fn coturn_clients_lose_nothing_over_tls_on_the_plain_port() {
     coturn_clients(Ipv4Addr::LOCALHOST.into(), &["-t", "-S", "-s"], Port::Plain);
 }
 
+/// Pairs of clients connect to each other's relayed addresses (RFC 6062). Over TLS the client gives up data connections for which it has
+/// drawn a version that is refused, so that is left to `tests/streams`.
+#[test]
+fn coturn_clients_lose_nothing_over_tcp_allocations() {
+    let ip = Ipv4Addr::LOCALHOST.into();
+    let config = "allowed-peer-ip=127.0.0.1\nno-tcp-relay=0\nrelay-threads=3";
+    let Some(bench) = Bench::start_as(config, &[ip], |builder| builder) else {
+        return;
+    };
+    let arguments = ["-t", "-T", "-c", "-m", "6", "-n", "20"];
+    let report = bench.client_to_client(ip, &arguments).succeed();
+    assert_eq!(
+        report,
+        Report {
+            sent: 120,
+            received: 120,
+            lost: 0,
+            dropped: 0
+        }
+    );
+    bench.server.stop();
+}
+
 /// The client draws one of TLS 1.0, 1.1 and 1.2 for each connection, and draws again when that is refused.
 fn coturn_clients(ip: IpAddr, arguments: &[&str], port: Port) {
     let authority = Authority::new();

@@ -250,7 +250,7 @@ impl Bench {
     }
 
     /// Clients that connect to `server` and send to each other's relayed addresses.
-    fn client_to_client(&self, server: IpAddr, arguments: &[&str]) -> Client {
+    pub(crate) fn client_to_client(&self, server: IpAddr, arguments: &[&str]) -> Client {
         self.run(server, arguments, &["-y"])
     }
 

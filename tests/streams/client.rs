@@ -42,7 +42,7 @@ pub(crate) struct Client<W> {
     challenge: Option<Challenge>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Challenge {
     realm: String,
     nonce: Vec<u8>,
@@ -54,6 +54,8 @@ struct Challenge {
 pub(crate) enum Received {
     Channel(u16, Vec<u8>),
     Indication(SocketAddr, Vec<u8>),
+    /// It has connected: CONNECTION-ID.
+    Attempt(SocketAddr, u32),
 }
 
 /// An answer of the server.
@@ -140,11 +142,24 @@ impl<W: Wire> Client<W> {
 
     /// Asks for an allocation, first to be asked for credentials.
     pub(crate) fn try_allocate(&mut self) -> Answer {
-        let fill = |message: &mut MessageBuilder<'_>| {
-            message.requested_transport(UDP).expect("it fits");
-        };
+        self.try_allocate_for(UDP)
+    }
+
+    /// As [`try_allocate`](Self::try_allocate), with this REQUESTED-TRANSPORT.
+    pub(crate) fn try_allocate_for(&mut self, protocol: u8) -> Answer {
+        self.ask_twice(Method::ALLOCATE, |message| {
+            message.requested_transport(protocol).expect("it fits");
+        })
+    }
+
+    /// Sends a request, at first to be asked for credentials.
+    pub(crate) fn ask_twice(
+        &mut self,
+        method: Method,
+        fill: impl Fn(&mut MessageBuilder<'_>),
+    ) -> Answer {
         if self.challenge.is_none() {
-            let answer = self.ask(Method::ALLOCATE, fill);
+            let answer = self.ask(method, &fill);
             assert_eq!(answer.code(), 401);
             let message = answer.message();
             let realm = message.realm().unwrap().expect("401 has REALM").to_owned();
@@ -154,7 +169,7 @@ impl<W: Wire> Client<W> {
                 realm,
             });
         }
-        self.ask(Method::ALLOCATE, fill)
+        self.ask(method, fill)
     }
 
     /// The relayed address of a new allocation.
@@ -163,6 +178,47 @@ impl<W: Wire> Client<W> {
         assert_eq!(answer.code(), 0);
         let relayed = answer.message().xor_relayed_address();
         relayed.unwrap().expect("Allocate has XOR-RELAYED-ADDRESS")
+    }
+
+    /// The relayed address of a new TCP allocation.
+    pub(crate) fn allocate_tcp(&mut self) -> SocketAddr {
+        let answer = self.try_allocate_for(TCP);
+        assert_eq!(answer.code(), 0);
+        let relayed = answer.message().xor_relayed_address();
+        relayed.unwrap().expect("Allocate has XOR-RELAYED-ADDRESS")
+    }
+
+    /// Has the server connect to a peer: CONNECTION-ID, or the code of the error.
+    pub(crate) fn connect(&mut self, peer: SocketAddr) -> Result<u32, u16> {
+        let answer = self.ask(Method::CONNECT, |message| {
+            message.xor_peer_address(peer).expect("it fits");
+        });
+        match answer.code() {
+            0 => Ok(answer.message().connection_id().unwrap().expect("an id")),
+            code => Err(code),
+        }
+    }
+
+    /// Makes this connection one for the data of a peer; the code of the answer.
+    pub(crate) fn bind_data(&mut self, connection: u32) -> u16 {
+        let answer = self.ask_twice(Method::CONNECTION_BIND, |message| {
+            message.connection_id(connection).expect("it fits");
+        });
+        answer.code()
+    }
+
+    /// Knows the server's challenge from another connection.
+    pub(crate) fn knowing(mut self, other: &Client<impl Wire>) -> Self {
+        self.challenge.clone_from(&other.challenge);
+        self
+    }
+
+    /// That many bytes as they come, after [`bind_data`](Self::bind_data).
+    pub(crate) fn raw(&mut self, len: usize) -> Vec<u8> {
+        while self.unread.len() < len {
+            self.read();
+        }
+        self.unread.drain(..len).collect()
     }
 
     pub(crate) fn bind(&mut self, channel: u16, peer: SocketAddr) {
@@ -290,8 +346,12 @@ impl Incoming {
         if message.class() != Class::Indication {
             return Self::Answer(Answer(bytes.to_vec()));
         }
+        let peer = message.peer_address().unwrap().expect("it has its peer");
+        if message.method() == Method::CONNECTION_ATTEMPT {
+            let id = message.connection_id().unwrap().expect("it has its id");
+            return Self::Data(Received::Attempt(peer, id));
+        }
         assert_eq!(message.method(), Method::DATA);
-        let peer = message.peer_address().unwrap().expect("Data has its peer");
         let data = message.data().expect("Data has DATA");
         Self::Data(Received::Indication(peer, data.to_vec()))
     }
@@ -358,4 +418,6 @@ pub(crate) const PASSWORD: &str = "open-sesame";
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Protocol number of UDP.
 const UDP: u8 = 17;
+/// Protocol number of TCP.
+pub(crate) const TCP: u8 = 6;
 const MESSAGE_MAX_LEN: usize = 65_535 + 20;

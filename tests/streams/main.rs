@@ -12,5 +12,6 @@ mod site;
 mod slow_reader;
 mod swap;
 mod tcp;
+mod tcp_relay;
 mod tls;
 mod vitals;

@@ -243,13 +243,6 @@ pub(crate) fn proxy_trusted(draft: &mut Draft, text: &str) -> Result<(), Fault> 
 
 pub(crate) fn no_tcp_relay(draft: &mut Draft, on: bool) {
     draft.settings.tcp_relay = !on;
-    if !on {
-        draft.report(
-            Severity::Warning,
-            "TCP is not relayed yet (RFC 6062)",
-            "remove the line; `no-tcp-relay` is the default",
-        );
-    }
 }
 
 pub(crate) fn socket_buffer(draft: &mut Draft, bytes: u64) {

@@ -1,6 +1,7 @@
 //! Rules that span several keys, once all are known. Owns the last steps from a draft to settings; reads no text.
 
 mod listeners;
+mod nat_discovery;
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -18,6 +19,7 @@ use crate::user::UserCredential;
 pub(crate) fn finish(draft: &mut Draft, host: Option<&dyn Files>) {
     files::load(draft, host);
     listeners::check(draft);
+    nat_discovery::check(draft);
     ports(draft);
     addresses(draft);
     authentication(draft);
@@ -114,6 +116,8 @@ fn udp_ports(draft: &Draft) -> Vec<(&'static str, u16)> {
         .filter(|(listener, _)| listener.transport.is_datagram())
         .map(|&(listener, name)| (name, listener.port))
         .collect();
+    let discovery = draft.settings.nat_discovery.as_ref();
+    ports.extend(discovery.map(|discovery| ("rfc5780", discovery.alternate_port)));
     ports.dedup();
     ports
 }

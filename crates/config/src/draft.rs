@@ -41,6 +41,9 @@ pub(crate) struct Draft {
     /// The level that a TOML file names.
     pub(crate) level: Option<LogLevel>,
     pub(crate) format: Format,
+    pub(crate) rfc5780: bool,
+    /// `alt-listening-port`; 0 is the port behind `listening-port`.
+    pub(crate) alt_listening_port: Option<u16>,
     pub(crate) long_term: bool,
     pub(crate) secret: bool,
     pub(crate) keep_family: bool,

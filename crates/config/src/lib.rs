@@ -58,7 +58,7 @@ pub use review::{Reading, Verdict};
 pub use secret::Secret;
 pub use settings::{
     Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel, LogSettings, LogTarget,
-    Settings,
+    NatDiscovery, Settings,
 };
 pub use turnbuckle_toml::turnbuckle_toml;
 pub use turnserver_conf::{Override, turnserver_conf};

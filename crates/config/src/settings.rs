@@ -77,7 +77,7 @@ pub struct Settings {
     pub pending_connections_max: usize,
     /// Time a connection may go without an allocation (`max-allocate-timeout`, seconds). Default 60 s; never 0.
     pub max_allocate_timeout: Duration,
-    /// TCP allocations of RFC 6062 are wanted: only `no-tcp-relay=0` spells that out. Default false.
+    /// TCP allocations of RFC 6062 are granted: only `no-tcp-relay=0` spells that out. Default false.
     pub tcp_relay: bool,
     /// Age at which a nonce is answered with 438 (`stale-nonce`, seconds). Default 600 s; `None` (0) is never.
     pub nonce_lifetime: Option<Duration>,
@@ -98,6 +98,8 @@ pub struct Settings {
     pub stun: bool,
     /// Binding requests need credentials (`secure-stun`). Default false.
     pub secure_stun: bool,
+    /// The NAT behaviour tests of RFC 5780 (`rfc5780`, `alt-listening-port`). Default `None`: they are not offered.
+    pub nat_discovery: Option<NatDiscovery>,
     /// SOFTWARE, without a version, in answers (`software-attribute`). Default false.
     pub software_attribute: bool,
     /// Reason phrases in error answers (`include-reason-string`). Default false.
@@ -174,6 +176,7 @@ impl Default for Settings {
             stun_only: false,
             stun: true,
             secure_stun: false,
+            nat_discovery: None,
             software_attribute: false,
             include_reason: false,
             wide_channels: false,
@@ -290,6 +293,17 @@ pub enum LogTarget {
     File(PathBuf),
     /// The system log.
     Syslog,
+}
+
+/// Where the NAT behaviour tests of RFC 5780 are answered: over UDP on each of these addresses, on both ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatDiscovery {
+    /// Of each family at least two, or none.
+    pub ips: Vec<IpAddr>,
+    /// That of the ordinary listeners.
+    pub port: u16,
+    /// Another one.
+    pub alternate_port: u16,
 }
 
 /// One point where this server does otherwise than coturn would have done with the same file.

@@ -123,6 +123,12 @@ fn every_key_that_is_built_changes_the_settings() {
             ("pkey-pwd", _) => (PAIR.to_owned(), PAIR.to_owned() + &line(key)),
             // There is no such listener without a certificate.
             ("tls-listening-port", _) => (PAIR.to_owned(), PAIR.to_owned() + &line(key)),
+            // They are of no use without two addresses.
+            ("rfc5780", _) => (TWO_IPS.to_owned(), TWO_IPS.to_owned() + &line(key)),
+            ("alt-listening-port", _) => {
+                let without = format!("{TWO_IPS}rfc5780\n");
+                (without.clone(), without + &line(key))
+            }
             // One without the other is an error.
             ("cert" | "pkey", _) => (String::new(), PAIR.to_owned()),
             (_, needed) => {
@@ -337,6 +343,7 @@ fn needed_by(key: &Key) -> Option<&'static str> {
     }
 }
 
+const TWO_IPS: &str = "listening-ip=192.0.2.1\nlistening-ip=192.0.2.2\n";
 const PAIR: &str = "cert=/cert.pem\npkey=/key.pem\n";
 const LONG: &str = "128-characters-128-characters-128-characters-128-characters-128-characters-128-characters-128-\
                     characters-128-characters-128-char";

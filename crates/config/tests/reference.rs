@@ -195,7 +195,9 @@ fn reference() -> String {
                 text += &format!("# {line}\n");
             }
             text += &match (key.placeholder(), key.default) {
-                ("", "0") if key.name == "use-auth-secret" => format!("#{}\n", key.name),
+                ("", "0") if matches!(key.name, "use-auth-secret" | "rfc5780") => {
+                    format!("#{}\n", key.name)
+                }
                 _ => format!("#{}={}\n", key.name, key.example()),
             };
         }

@@ -220,7 +220,32 @@ fn booleans() {
 #[test]
 fn keys_that_cannot_be_switched_off() {
     assert_snapshot!(report(
-        "no-multicast-peers=0\nno-cli=off\ndrop-invalid-packets=no\nno-tcp-relay=0\n"
+        "no-multicast-peers=0\nno-cli=off\ndrop-invalid-packets=no\n"
+    ));
+}
+
+#[test]
+fn nat_behaviour_tests() {
+    let with = |lines: &str| {
+        ok(&format!(
+            "listening-ip=192.0.2.1\nlistening-ip=192.0.2.2\n{lines}"
+        ))
+    };
+    assert_eq!(with("").nat_discovery, None);
+    let found = with("rfc5780\nlistening-ip=2001:db8::1\n");
+    let found = found.nat_discovery.unwrap();
+    assert_eq!((found.port, found.alternate_port), (3478, 3479));
+    let ips: Vec<String> = found.ips.iter().map(ToString::to_string).collect();
+    assert_eq!(ips, ["192.0.2.1", "192.0.2.2"]);
+    let found = with("rfc5780\nalt-listening-port=4000\n").nat_discovery;
+    assert_eq!(found.unwrap().alternate_port, 4000);
+    assert_snapshot!(report("rfc5780\nlistening-ip=192.0.2.1\n"));
+    assert_snapshot!(report(
+        "rfc5780\nlistening-ip=192.0.2.1\nlistening-ip=192.0.2.2\nno-udp\n"
+    ));
+    assert_snapshot!(report("alt-listening-port=4000\n"));
+    assert_snapshot!(failed(
+        "rfc5780\nlistening-ip=192.0.2.1\nlistening-ip=192.0.2.2\nalt-listening-port=3478\n"
     ));
 }
 

@@ -11,7 +11,7 @@ use crate::channel::Channels;
 use crate::mobility::Mobility;
 use crate::permission::Permissions;
 use crate::quota;
-use crate::relayed::RelayedId;
+use crate::relayed::{RelayedId, RelayedTransport};
 use crate::reservation::ReservationToken;
 use crate::time::Instant;
 
@@ -39,7 +39,7 @@ pub(crate) struct Owner {
     pub(crate) integrity: IntegrityKey,
 }
 
-/// Packets and bytes relayed for one allocation; payload only, headers not counted.
+/// Packets and bytes relayed for one allocation; payload only, headers not counted. Of TCP, bytes only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     pub packets_to_peers: u64,
@@ -70,6 +70,7 @@ pub(crate) struct Allocation {
     /// Holds the allocation's place in the quotas.
     pub(crate) ticket: quota::Ticket,
     pub(crate) relayed: Families<Lease>,
+    pub(crate) transport: RelayedTransport,
     pub(crate) created: Instant,
     /// When the last of its relayed transport addresses expires, and the allocation with it.
     pub(crate) expires: Instant,

@@ -10,9 +10,11 @@ use crate::alternate::Alternates;
 use crate::auth::Credentials;
 use crate::auth::nonce::NonceKey;
 use crate::auth::offer::Offer;
+use crate::nat_discovery::NatDiscovery;
 use crate::peer_policy::PeerPolicy;
 use crate::rate_limit::Rate;
 use crate::response::amplifies;
+use crate::tcp_relay::TcpRelay;
 
 /// Everything that the operator decides. Shared by all shards, replaced as a whole.
 // compliance: 8489-16.1.2-01
@@ -42,6 +44,10 @@ pub struct Config {
     pub alternates: Alternates,
     /// Most permissions, and most channels, that one allocation may hold.
     pub permissions_max: usize,
+    /// TCP allocations (RFC 6062); `None` refuses them with 442.
+    pub tcp_relay: Option<TcpRelay>,
+    /// NAT behaviour discovery (RFC 5780); `None` does not offer it.
+    pub nat_discovery: Option<NatDiscovery>,
 }
 
 /// How long things live.
@@ -119,6 +125,8 @@ impl Config {
             mobility: false,
             alternates: Alternates::default(),
             permissions_max: PERMISSIONS_MAX,
+            tcp_relay: None,
+            nat_discovery: None,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::allocation::{Allocation, AllocationId};
 use crate::packet::{BundleDecision, BundleSize, Decision, Handover, Packet, Span};
 use crate::permission::Reach;
 use crate::relay::Relay;
-use crate::relayed::{RelayedId, ShardId};
+use crate::relayed::{RelayedId, RelayedTransport, ShardId};
 use crate::stats::DropReason;
 use crate::time::Instant;
 
@@ -69,8 +69,13 @@ impl Relay {
         let Some(id) = self.allocations.find(&path.five_tuple) else {
             return Err(DropReason::NoAllocation);
         };
-        if self.allocations.get(id).is_none_or(|a| a.expires <= now) {
+        let allocation = self.allocations.get(id);
+        let Some(allocation) = allocation.filter(|a| a.expires > now) else {
             return Err(DropReason::NoAllocation);
+        };
+        // A TCP allocation has connections instead of datagrams (RFC 6062 §5).
+        if allocation.transport == RelayedTransport::Tcp {
+            return Err(DropReason::BadIndication);
         }
         // RFC 8489 §6.3.2: unknown comprehension-required attributes discard an indication.
         if !message.unknown_required(is_known_in_send).is_empty() {

@@ -38,6 +38,7 @@ mod event;
 mod forward;
 mod icmp;
 mod mobility;
+mod nat_discovery;
 mod packet;
 mod peer_policy;
 mod permission;
@@ -52,6 +53,7 @@ mod response;
 mod slots;
 mod snapshot;
 mod stats;
+mod tcp_relay;
 mod time;
 mod timer;
 
@@ -66,6 +68,7 @@ pub use auth::{Credentials, SharedSecret, Unauthorized};
 pub use channel::ChannelBinding;
 pub use config::{Config, DefaultFamily, Lifetimes, Services};
 pub use event::{EndReason, Event};
+pub use nat_discovery::NatDiscovery;
 pub use packet::{
     BundleDecision, BundleSize, Decision, HEADROOM, Handover, Packet, Span, TAILROOM,
 };
@@ -78,9 +81,11 @@ pub use rate_limit::{Rate, RateLimiter};
 pub use reject::Reject;
 pub use relay::Relay;
 pub use relayed::{
-    Live, OpenError, RelayAddress, RelaySockets, RelayedId, RelayedPorts, SHARDS_MAX, ShardId,
+    Live, OpenError, RelayAddress, RelaySockets, RelayedId, RelayedPorts, RelayedTransport,
+    SHARDS_MAX, ShardId,
 };
 pub use reservation::ReservationToken;
 pub use snapshot::{RestoreError, Snapshot};
 pub use stats::{DropReason, REJECT_CODES, Stats};
+pub use tcp_relay::{CONNECT_TIMEOUT, ConnectionId, Incoming, LateAnswer, TcpRelay};
 pub use time::{Instant, Now};

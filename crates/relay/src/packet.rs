@@ -3,9 +3,10 @@
 use core::ops::Range;
 use std::net::SocketAddr;
 
-use crate::address::ClientPath;
+use crate::address::{ClientAddress, ClientPath, ServerAddress};
 use crate::relayed::{RelayedId, ShardId};
 use crate::stats::DropReason;
+use crate::tcp_relay::ConnectionId;
 
 /// Room in front of a payload that lets every header the relay may need be written in place.
 ///
@@ -140,6 +141,21 @@ pub enum Decision {
     ToClient { path: ClientPath, bytes: Span },
     /// Send the first `len` bytes of the answer buffer back to where the packet came from.
     Answer { len: usize },
+    /// Send the first `len` bytes of the answer buffer from this listener to this address: not the way the request came (RFC 5780
+    /// §6.1).
+    AnswerFrom {
+        len: usize,
+        from: ServerAddress,
+        to: ClientAddress,
+    },
+    /// Nothing is sent yet: the answer comes from [`Relay::handle_connected`](crate::Relay::handle_connected).
+    Deferred,
+    /// Send the first `len` bytes of the answer buffer back; whatever else comes on the client's connection belongs to the peer
+    /// of `connection`, and the other way round (RFC 6062 §5.4).
+    Bound {
+        len: usize,
+        connection: ConnectionId,
+    },
     /// Nothing is sent; the reason has been counted.
     Drop(DropReason),
 }

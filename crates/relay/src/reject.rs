@@ -41,12 +41,16 @@ pub enum Reject {
     AddressFamilyNotSupported,
     #[error("the allocation belongs to another user")]
     WrongCredentials,
-    #[error("only UDP is relayed")]
+    #[error("this transport is not relayed")]
     UnsupportedTransport,
     #[error("peer {0} is not of the allocation's address family")]
     PeerFamilyMismatch(SocketAddr),
     #[error("the allocation has no address of the named family")]
     FamilyNotAllocated,
+    #[error("there is a connection with this peer already")]
+    ConnectionExists,
+    #[error("the peer cannot be connected to")]
+    ConnectionFailed,
     #[error("{0}")]
     QuotaReached(Exceeded),
     #[error("no relay port can be had")]
@@ -54,7 +58,7 @@ pub enum Reject {
 }
 
 impl Reject {
-    /// The error code (RFC 8489 §14.8, RFC 8656 §19).
+    /// The error code (RFC 8489 §14.8, RFC 8656 §19, RFC 6062 §6.3).
     pub const fn code(&self) -> u16 {
         match self {
             Self::TryAlternate(_) => 300,
@@ -69,6 +73,8 @@ impl Reject {
             Self::WrongCredentials => 441,
             Self::UnsupportedTransport => 442,
             Self::PeerFamilyMismatch(_) | Self::FamilyNotAllocated => 443,
+            Self::ConnectionExists => 446,
+            Self::ConnectionFailed => 447,
             Self::QuotaReached(_) => 486,
             Self::InsufficientCapacity | Self::TooMany { .. } => 508,
         }
@@ -109,6 +115,8 @@ pub(crate) const fn phrase(code: u16) -> &'static str {
         441 => "Wrong Credentials",
         442 => "Unsupported Transport Protocol",
         443 => "Peer Address Family Mismatch",
+        446 => "Connection Already Exists",
+        447 => "Connection Timeout or Failure",
         486 => "Allocation Quota Reached",
         _ => "Insufficient Capacity",
     }

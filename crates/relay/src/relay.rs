@@ -18,16 +18,18 @@ use crate::allocation::{AllocationId, Lease};
 use crate::auth::{self, Client, Unauthorized};
 use crate::config::Config;
 use crate::event::{EndReason, Event};
+use crate::nat_discovery::Detour;
 use crate::packet::{BundleDecision, BundleSize, Decision, Handover, Packet};
 use crate::quota::Quota;
 use crate::rate_limit::RateLimiter;
 use crate::reject::Reject;
-use crate::relayed::{RelaySockets, Relayed, RelayedId, RelayedPorts, ShardId};
+use crate::relayed::{RelaySockets, Relayed, RelayedId, RelayedPorts, RelayedTransport, ShardId};
 use crate::request::Request;
 use crate::reservation::Reservations;
 use crate::response::{self, Challenge, Success, amplifies};
 use crate::slots::Slots;
 use crate::stats::{DropReason, Stats};
+use crate::tcp_relay::{Asked, PeerConnections, Stage};
 use crate::time::{Instant, Now};
 use crate::timer::Timers;
 
@@ -45,6 +47,7 @@ pub struct Relay {
     pub(crate) allocations: Table,
     pub(crate) relayed: Slots<Relayed>,
     pub(crate) reservations: Reservations,
+    pub(crate) connections: PeerConnections,
     pub(crate) timers: Timers,
     pub(crate) limiter: RateLimiter,
     pub(crate) recently_deleted: VecDeque<Deleted>,
@@ -100,6 +103,7 @@ impl Relay {
             allocations: Table::new(table_seeds),
             relayed: Slots::new(),
             reservations: Reservations::default(),
+            connections: PeerConnections::default(),
             timers: Timers::default(),
             recently_deleted: VecDeque::new(),
             events: VecDeque::new(),
@@ -236,6 +240,7 @@ impl Relay {
         while let Some(relayed) = self.reservations.pop_due(now) {
             self.give_up(relayed, sockets);
         }
+        self.expire_connections(now, sockets);
         self.forget_deletions(now);
     }
 
@@ -280,7 +285,11 @@ impl Relay {
     /// After the call it lies ahead.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let reservation = self.reservations.next_expiry();
-        self.timers.next().into_iter().chain(reservation).min()
+        let connection = self.connections.next_deadline();
+        [self.timers.next(), reservation, connection]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The counters.
@@ -309,7 +318,7 @@ impl Relay {
             for &Lease { id: relayed, .. } in allocation.relayed.iter() {
                 let entry = self.relayed.get(relayed.0);
                 assert_eq!(entry.and_then(|r| r.allocation), Some(id));
-                let live = entry.and_then(|r| self.ports.find(r.claim.local));
+                let live = entry.and_then(|r| self.ports.find_as(r.claim.local, r.claim.transport));
                 assert_eq!(
                     live.map(|l| (l.shard, l.relayed)),
                     Some((self.shard, relayed))
@@ -319,6 +328,7 @@ impl Relay {
         }
         assert_eq!(timed, self.timers.len());
         self.timers.check_invariants();
+        self.connections.check_invariants(|id| self.relays_tcp(id));
         let addresses: usize = self
             .allocations
             .iter()
@@ -338,6 +348,12 @@ impl Relay {
         Decision::Drop(reason)
     }
 
+    /// Whether the allocation speaks TCP with its peers.
+    pub(crate) fn relays_tcp(&self, id: AllocationId) -> bool {
+        let allocation = self.allocations.get(id);
+        allocation.is_some_and(|a| a.transport == RelayedTransport::Tcp)
+    }
+
     /// Gives up an allocation and all that belongs to it, now.
     // compliance: 8656-12-03, 8656-9-05
     pub(crate) fn delete(
@@ -347,6 +363,7 @@ impl Relay {
         why: EndReason,
         sockets: &mut impl RelaySockets,
     ) {
+        self.disconnect_all(id, sockets);
         let Some(allocation) = self.allocations.remove(id) else {
             return;
         };
@@ -381,6 +398,7 @@ impl Relay {
         let Some(lease) = removed else {
             return;
         };
+        self.disconnect_family(id, family, sockets);
         let relayed = self.relayed.get(lease.id.0).map(|r| r.claim.advertised);
         self.give_up(lease.id, sockets);
         if let Some(relayed) = relayed {
@@ -464,22 +482,30 @@ impl Relay {
             | Method::REFRESH
             | Method::CREATE_PERMISSION
             | Method::CHANNEL_BIND => services.turn,
+            Method::CONNECT | Method::CONNECTION_BIND if self.config.tcp_relay.is_some() => {
+                services.turn
+            }
             _ => return self.drop(DropReason::UnexpectedMethod),
         };
         if !enabled {
             return self.drop(DropReason::Disabled);
         }
         if method == Method::BINDING && !services.stun_needs_credentials {
-            let success = match check_known(request.message) {
-                Ok(()) => Ok(self.binding(request)),
+            let outcome = match self.check_known(request) {
+                Ok(()) => self.binding(request, answer.len()),
                 Err(reject) => Err(reject),
             };
-            return self.respond(request, success, None, answer);
+            return self.respond(request, outcome, None, answer);
         }
         let existing = self.live_allocation(request, sockets);
         // A client that has moved shows whose allocation it is by a ticket (RFC 8016 §3.2).
         let holder = self.ticket_holder(request);
-        let allocation = existing.or(holder).and_then(|id| self.allocations.get(id));
+        // A ConnectionBind comes on a connection of its own and is the matter of whoever asked for the peer connection (RFC 6062 §5.4).
+        let concerned = match method {
+            Method::CONNECTION_BIND => self.holder_of_connection(request),
+            _ => existing.or(holder),
+        };
+        let allocation = concerned.and_then(|id| self.allocations.get(id));
         let client = match auth::authenticate(
             &self.config,
             request.message,
@@ -499,17 +525,48 @@ impl Relay {
             Err(reject) => return self.respond(request, Err(reject), None, answer),
         };
         // RFC 8489 §6.3.1: unknown attributes are looked at once the request is known to be genuine.
-        let outcome = match check_known(request.message) {
+        let outcome = match self.check_known(request) {
             Err(reject) => Err(reject),
             Ok(()) => match method {
-                Method::BINDING => Ok(self.binding(request)),
+                Method::BINDING => self.binding(request, answer.len()),
                 Method::ALLOCATE => self.allocate(request, &client, existing, sockets),
                 Method::REFRESH => self.refresh(request, existing, holder, sockets),
                 Method::CREATE_PERMISSION => self.create_permission(request, existing),
+                Method::CONNECTION_BIND => self.connection_bind(request, existing),
+                Method::CONNECT => match self.connect(request, existing, sockets) {
+                    Ok(connection) => {
+                        let asked = Asked::new(request, client);
+                        let stage = Stage::Connecting(Some(Box::new(asked)));
+                        self.connections.set_stage(connection, stage);
+                        return Decision::Deferred;
+                    }
+                    Err(reject) => Err(reject),
+                },
                 _ => self.channel_bind(request, existing),
             },
         };
         self.respond(request, outcome, Some(&client), answer)
+    }
+
+    /// 420 for attributes that must be understood and are not (RFC 8489 §6.3.1).
+    fn check_known(&self, request: &Request<'_>) -> Result<(), Reject> {
+        let method = request.message.method();
+        let discovers = method == Method::BINDING && self.nat_discovery(request).is_some();
+        let unknown = request
+            .message
+            .unknown_required(|attribute| match attribute {
+                AttributeType::CONNECTION_ID => method == Method::CONNECTION_BIND,
+                // compliance: 5780-6-05, 5780-6.1-02
+                AttributeType::CHANGE_REQUEST
+                | AttributeType::RESPONSE_PORT
+                | AttributeType::PADDING => discovers,
+                _ => is_known_in_requests(attribute),
+            });
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(Reject::UnknownAttributes(unknown))
+        }
     }
 
     /// The live allocation of the request's five-tuple; one that has just expired is deleted first.
@@ -528,7 +585,8 @@ impl Relay {
         None
     }
 
-    fn respond(
+    /// Writes the answer; the decision to send it, unless it has to be dropped.
+    pub(crate) fn respond(
         &mut self,
         request: &Request<'_>,
         outcome: Result<Success, Reject>,
@@ -539,6 +597,14 @@ impl Relay {
         let five_tuple = &request.path.five_tuple;
         let ip = five_tuple.client.0.ip();
         let spoofable = key.is_none() && five_tuple.transport.is_spoofable();
+        let detour = match &outcome {
+            Ok(Success::Binding { discovery, .. }) => discovery.and_then(|d| d.detour),
+            _ => None,
+        };
+        // What leaves by another way than the request came is bounded as error answers are.
+        if detour.is_some() && spoofable && !self.limiter.admit(ip, request.now.instant) {
+            return self.drop(DropReason::UnauthorizedRate);
+        }
         let written = match &outcome {
             Ok(success) => response::success(answer, request.message, success, key, &self.config),
             Err(reject) => {
@@ -568,13 +634,21 @@ impl Relay {
         }
         match outcome {
             Ok(Success::Binding { .. }) => {}
+            Ok(Success::ConnectionBound { connection }) => {
+                self.stats.successes = self.stats.successes.wrapping_add(1);
+                self.connections.set_stage(connection, Stage::Bound);
+                return Decision::Bound { len, connection };
+            }
             Ok(_) => self.stats.successes = self.stats.successes.wrapping_add(1),
             Err(reject) => {
                 self.stats.count_reject(reject.code());
                 self.report(request, client, reject);
             }
         }
-        Decision::Answer { len }
+        match detour {
+            Some(Detour { from, to }) => Decision::AnswerFrom { len, from, to },
+            None => Decision::Answer { len },
+        }
     }
 
     fn report(&mut self, request: &Request<'_>, client: Option<&Client>, reject: Reject) {
@@ -600,16 +674,6 @@ impl Relay {
             username,
             reject,
         });
-    }
-}
-
-/// 420 for attributes that must be understood and are not (RFC 8489 §6.3.1).
-fn check_known(message: &Message<'_>) -> Result<(), Reject> {
-    let unknown = message.unknown_required(is_known_in_requests);
-    if unknown.is_empty() {
-        Ok(())
-    } else {
-        Err(Reject::UnknownAttributes(unknown))
     }
 }
 

@@ -10,7 +10,8 @@ use thiserror::Error;
 use turnbuckle_proto::AddressFamily;
 
 use crate::address::family;
-use crate::allocation::AllocationId;
+use crate::allocation::{AllocationId, Traffic};
+use crate::tcp_relay::ConnectionId;
 
 /// Names a relayed transport address within its relay while it lives; the number is used again afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,13 +40,40 @@ pub struct RelayAddress {
 
 /// Opens and closes the sockets behind relayed transport addresses, on behalf of the relay.
 ///
-/// The outcome decides the answer to the very request that is being handled, so it is asked for in the middle of it.
+/// The outcome decides the answer to the very request that is being handled, so it is asked for in the middle of it. The methods for
+/// TCP are those of a host that does not relay it.
 pub trait RelaySockets {
     /// Binds a UDP socket; from now on the host names it `id`.
     fn open(&mut self, id: RelayedId, local: SocketAddr) -> Result<(), OpenError>;
 
+    /// Listens for TCP connections of peers, each of which is told by [`Relay::handle_incoming`](crate::Relay::handle_incoming).
+    fn open_tcp(&mut self, id: RelayedId, local: SocketAddr) -> Result<(), OpenError> {
+        let _ = (id, local);
+        Err(OpenError::Unavailable)
+    }
+
     /// The address is given up; nothing more will be sent from it.
     fn close(&mut self, id: RelayedId);
+
+    /// Starts to connect from the relayed transport address `from` to `peer`. How that ends is told by
+    /// [`Relay::handle_connected`](crate::Relay::handle_connected).
+    fn connect(&mut self, connection: ConnectionId, from: RelayedId, peer: SocketAddr) {
+        let _ = (connection, from, peer);
+    }
+
+    /// Closes a connection with a peer, or stops opening it, and the client's data connection with it; how many bytes it has
+    /// carried.
+    fn disconnect(&mut self, connection: ConnectionId) -> Traffic {
+        let _ = connection;
+        Traffic::default()
+    }
+}
+
+/// What is spoken between a relayed transport address and peers (RFC 8656 §18.8, RFC 6062 §5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RelayedTransport {
+    Udp,
+    Tcp,
 }
 
 /// Why a relayed transport address could not be had.
@@ -71,7 +99,8 @@ pub struct RelayedPorts {
 #[derive(Debug)]
 struct Owners {
     address: RelayAddress,
-    /// By port, from the first of the range: 0 is free, [`CLAIMED`] is being opened, else shard and id.
+    /// By port, from the first of the range: 0 is free, [`CLAIMED`] is being opened, else shard, transport and id. Each port is
+    /// for one transport at a time.
     live: Box<[AtomicU32]>,
 }
 
@@ -97,6 +126,7 @@ pub(crate) struct Claim {
     offset: usize,
     pub(crate) local: SocketAddr,
     pub(crate) advertised: SocketAddr,
+    pub(crate) transport: RelayedTransport,
 }
 
 impl RelayedPorts {
@@ -155,9 +185,19 @@ impl RelayedPorts {
             .map_or(ip, |a| a.advertised)
     }
 
-    /// The live relayed transport address behind a local or advertised address.
+    /// The live relayed transport address behind a local or advertised address, for UDP.
     #[inline]
     pub fn find(&self, address: SocketAddr) -> Option<Live> {
+        self.find_as(address, RelayedTransport::Udp)
+    }
+
+    /// As [`find`](Self::find), for TCP.
+    pub fn find_tcp(&self, address: SocketAddr) -> Option<Live> {
+        self.find_as(address, RelayedTransport::Tcp)
+    }
+
+    #[inline]
+    pub(crate) fn find_as(&self, address: SocketAddr, transport: RelayedTransport) -> Option<Live> {
         let offset = usize::from(address.port().checked_sub(*self.ports.start())?);
         self.addresses
             .iter()
@@ -165,7 +205,7 @@ impl RelayedPorts {
             .find_map(|o| {
                 let value = o.live.get(offset)?.load(Ordering::Acquire);
                 let shard = (value >> SHARD_SHIFT).checked_sub(1)?;
-                if value == CLAIMED {
+                if value == CLAIMED || value & TCP_FLAG != transport.flag() {
                     return None;
                 }
                 Some(Live {
@@ -264,7 +304,8 @@ impl RelayedPorts {
     /// The claimed port is open.
     pub(crate) fn publish(&self, claim: &Claim, shard: ShardId, relayed: RelayedId) {
         let shard = u32::from(shard.0).saturating_add(1) << SHARD_SHIFT;
-        self.store(claim, shard | (relayed.0 & ID_MASK));
+        let id = relayed.0 & ID_MASK;
+        self.store(claim, shard | claim.transport.flag() | id);
     }
 
     /// The port is free again.
@@ -304,6 +345,7 @@ impl RelayedPorts {
             offset,
             local: SocketAddr::new(owners.address.local, port),
             advertised: SocketAddr::new(owners.address.advertised, port),
+            transport: RelayedTransport::Udp,
         })
     }
 
@@ -314,6 +356,23 @@ impl RelayedPorts {
             .and_then(|o| o.live.get(claim.offset));
         if let Some(cell) = cell {
             cell.store(value, Ordering::Release);
+        }
+    }
+}
+
+impl Claim {
+    /// The same port for this transport.
+    pub(crate) const fn over(mut self, transport: RelayedTransport) -> Self {
+        self.transport = transport;
+        self
+    }
+}
+
+impl RelayedTransport {
+    const fn flag(self) -> u32 {
+        match self {
+            Self::Udp => 0,
+            Self::Tcp => TCP_FLAG,
         }
     }
 }
@@ -349,7 +408,9 @@ fn below(rng: &mut impl Rng, bound: usize) -> Option<usize> {
 const FREE: u32 = 0;
 const CLAIMED: u32 = u32::MAX;
 const SHARD_SHIFT: u32 = 24;
-const ID_MASK: u32 = (1 << SHARD_SHIFT) - 1;
+/// Set for TCP, between shard and id.
+const TCP_FLAG: u32 = 1 << (SHARD_SHIFT - 1);
+const ID_MASK: u32 = TCP_FLAG - 1;
 /// Most shards that the map can name; the highest value stands for a claim.
 pub const SHARDS_MAX: usize = 254;
 const RANDOM_TRIES: usize = 16;

@@ -1,4 +1,4 @@
-//! The requests of RFC 8656 and 8489, one in each file, in the order of the RFC's steps.
+//! The requests of RFC 8656, 8489 and 6062, one in each file, in the order of the RFC's steps.
 
 use turnbuckle_proto::Message;
 
@@ -8,6 +8,8 @@ use crate::time::Now;
 mod allocate;
 mod binding;
 mod channel_bind;
+mod connect;
+mod connection_bind;
 mod create_permission;
 mod refresh;
 

@@ -11,14 +11,17 @@ use crate::auth::nonce::Nonce;
 use crate::auth::offer::Offer;
 use crate::config::Config;
 use crate::mobility::MobilityTicket;
+use crate::nat_discovery::Discovery;
 use crate::reject::{self, Reject};
 use crate::reservation::ReservationToken;
+use crate::tcp_relay::ConnectionId;
 
 /// What a request that succeeded is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Success {
     Binding {
         mapped: SocketAddr,
+        discovery: Option<Discovery>,
     },
     Allocated {
         relayed: Families<SocketAddr>,
@@ -34,6 +37,12 @@ pub(crate) enum Success {
     },
     PermissionsInstalled,
     ChannelBound,
+    Connected {
+        connection: ConnectionId,
+    },
+    ConnectionBound {
+        connection: ConnectionId,
+    },
 }
 
 impl Success {
@@ -53,8 +62,20 @@ pub(crate) fn success(
 ) -> Result<usize, EncodeError> {
     let mut answer = start(out, request, Class::Success)?;
     match *success {
-        Success::Binding { mapped } => {
+        Success::Binding { mapped, discovery } => {
             answer.xor_address(AttributeType::XOR_MAPPED_ADDRESS, mapped)?;
+            if let Some(discovery) = discovery {
+                // RFC 5780 §6.1: both spellings of the mapped address.
+                // compliance: 5780-6.1-01
+                answer.mapped_address(mapped)?;
+                // compliance: 5780-6.1-07
+                answer.response_origin(discovery.origin)?;
+                // compliance: 5780-6.1-08
+                answer.other_address(discovery.other)?;
+                if let Some(len) = discovery.padding_len {
+                    answer.padding(len)?;
+                }
+            }
         }
         Success::Allocated {
             ref relayed,
@@ -93,7 +114,13 @@ pub(crate) fn success(
                 answer.mobility_ticket(&ticket)?;
             }
         }
-        Success::PermissionsInstalled | Success::ChannelBound => {}
+        // RFC 6062 §5.2.
+        Success::Connected { connection } => {
+            // compliance: 6062-5.2-10
+            answer.connection_id(connection.number())?;
+        }
+        Success::PermissionsInstalled | Success::ChannelBound | Success::ConnectionBound { .. } => {
+        }
     }
     finish(answer, request, key, config)
 }

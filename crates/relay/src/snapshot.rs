@@ -21,14 +21,17 @@ use crate::permission::Permissions;
 use crate::quota::Quota;
 use crate::rate_limit::{Cell, RateLimiter};
 use crate::relay::{Deleted, Relay};
-use crate::relayed::{OpenError, RelaySockets, Relayed, RelayedId, RelayedPorts, ShardId};
+use crate::relayed::{
+    OpenError, RelaySockets, Relayed, RelayedId, RelayedPorts, RelayedTransport, ShardId,
+};
 use crate::reservation::{ReservationToken, Reservations};
 use crate::slots::Slots;
 use crate::stats::Stats;
+use crate::tcp_relay::PeerConnections;
 use crate::time::Instant;
 use crate::timer::Timers;
 
-/// Everything a [`Relay`] knows, except its parameters and counters.
+/// Everything a [`Relay`] knows, except its parameters, its counters and connections with peers, which no restart survives.
 ///
 /// Holds the keys of users: whoever reads it can act for them until their allocations end.
 #[derive(Serialize, Deserialize)]
@@ -61,6 +64,7 @@ struct AllocationSnapshot {
     owner: Option<OwnerSnapshot>,
     quota_user: Arc<str>,
     relayed: Families<Lease>,
+    transport: RelayedTransport,
     created: Instant,
     expires: Instant,
     transaction: TransactionId,
@@ -84,6 +88,7 @@ struct OwnerSnapshot {
 struct RelayedSnapshot {
     allocation: Option<AllocationId>,
     local: std::net::SocketAddr,
+    transport: RelayedTransport,
 }
 
 impl Snapshot {
@@ -103,6 +108,7 @@ impl Relay {
             relayed: self.relayed.map(|relayed| RelayedSnapshot {
                 allocation: relayed.allocation,
                 local: relayed.claim.local,
+                transport: relayed.claim.transport,
             }),
             reservations: self.reservations.clone(),
             limiter: self.limiter.cells().to_vec(),
@@ -140,8 +146,13 @@ impl Relay {
             }
             let claim = ports
                 .claim_exactly(relayed.local)
-                .ok_or(RestoreError::NotOurs)?;
-            if let Err(error) = sockets.open(id, claim.local) {
+                .ok_or(RestoreError::NotOurs)?
+                .over(relayed.transport);
+            let opened_now = match relayed.transport {
+                RelayedTransport::Udp => sockets.open(id, claim.local),
+                RelayedTransport::Tcp => sockets.open_tcp(id, claim.local),
+            };
+            if let Err(error) = opened_now {
                 ports.release(&claim);
                 return Err(RestoreError::Open(error));
             }
@@ -180,6 +191,7 @@ impl Relay {
             allocations: Table::with_slots(table_seeds, allocations),
             relayed,
             reservations: snapshot.reservations,
+            connections: PeerConnections::default(),
             timers: Timers::default(),
             recently_deleted: snapshot.recently_deleted,
             events: VecDeque::new(),
@@ -214,6 +226,7 @@ impl AllocationSnapshot {
             }),
             quota_user: Arc::clone(allocation.ticket.user()),
             relayed: allocation.relayed,
+            transport: allocation.transport,
             created: allocation.created,
             expires: allocation.expires,
             transaction: allocation.transaction,
@@ -239,6 +252,7 @@ impl AllocationSnapshot {
             }),
             ticket: quota.acquire_unlimited(&self.quota_user),
             relayed: self.relayed,
+            transport: self.transport,
             created: self.created,
             expires: self.expires,
             transaction: self.transaction,

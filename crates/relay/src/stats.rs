@@ -83,9 +83,9 @@ impl Stats {
     }
 }
 
-/// Error codes that the server answers with (RFC 8489 §14.8, RFC 8656 §19).
-pub const REJECT_CODES: [u16; 14] = [
-    300, 400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 486, 508,
+/// Error codes that the server answers with (RFC 8489 §14.8, RFC 8656 §19, RFC 6062 §6.3).
+pub const REJECT_CODES: [u16; 16] = [
+    300, 400, 401, 403, 405, 420, 437, 438, 440, 441, 442, 443, 446, 447, 486, 508,
 ];
 
 macro_rules! drop_reasons {
@@ -132,6 +132,10 @@ drop_reasons! {
     OwnAddress => "drop_own_address",
     /// From a peer or another shard: the relayed transport address has just been given up.
     NoRelayed => "drop_no_relayed",
+    /// From a peer: a TCP connection from an address that the peer policy refuses by now.
+    PeerDenied => "drop_peer_denied",
+    /// From a peer: one TCP connection more than the allocation, or the shard, may have.
+    ConnectionsFull => "drop_connections_full",
     /// Either way: a header did not fit in front of the payload.
     TooLarge => "drop_too_large",
     /// From the way to a peer: an ICMP error of a type that clients are not told (RFC 8656 §11.5).

@@ -11,8 +11,9 @@ use turnbuckle_config::{self as config, Listener, Settings, Transport, UserCrede
 use turnbuckle_net::{Family, default_source, local_addresses, useful_parallelism};
 use turnbuckle_proto::{AddressFamily, LongTermKey};
 use turnbuckle_relay::{
-    Alternates, Config, Credentials, DefaultFamily, Lifetimes, Limits, NonceKey, PeerPolicy,
-    PeerRule, Rate, RelayAddress, SHARDS_MAX, Services, SharedSecret, UserKeys, Users,
+    Alternates, Config, Credentials, DefaultFamily, Lifetimes, Limits, NatDiscovery, NonceKey,
+    PeerPolicy, PeerRule, Rate, RelayAddress, SHARDS_MAX, Services, SharedSecret, TcpRelay,
+    UserKeys, Users,
 };
 
 /// Everything that is decided before the first socket is opened.
@@ -41,7 +42,13 @@ impl Deployment {
     /// Fails if the host lacks what the settings ask for.
     pub(crate) fn plan(settings: &Settings) -> Result<Self> {
         let host = local_addresses().context("the host's addresses cannot be listed")?;
-        let udp = udp(settings, &host);
+        let mut udp = udp(settings, &host);
+        let nat_discovery = nat_discovery(settings);
+        if let Some(discovery) = &nat_discovery {
+            let local = discovery.addresses.iter().map(|a| a.local);
+            udp.extend(local.map(|ip| SocketAddr::new(ip, discovery.alternate_port)));
+            udp = unique(udp);
+        }
         let streams = streams(settings, &host);
         if udp.is_empty() && streams.is_empty() {
             bail!("nothing is left to listen on: no-udp, and no-tcp without a certificate for TLS");
@@ -56,7 +63,7 @@ impl Deployment {
             .copied()
             .chain(streams.iter().map(|s| s.address))
             .collect();
-        let config = relay_config(
+        let mut config = relay_config(
             settings,
             &listeners,
             &host,
@@ -66,17 +73,24 @@ impl Deployment {
         let shards = settings
             .shards
             .map_or_else(useful_parallelism, std::num::NonZeroUsize::get);
+        // Each core has a shard for UDP and one for streams. A client that has moved must come to the shard that has its allocation,
+        // and the kernel chooses by the client's address.
+        let shards = if settings.mobility {
+            1
+        } else {
+            shards.clamp(1, SHARDS_MAX / 2)
+        };
+        config.nat_discovery = nat_discovery;
+        // Each peer connection takes a client's data connection, but for the moment before.
+        config.tcp_relay = settings.tcp_relay.then(|| TcpRelay {
+            connections_max: settings.connections_max.div_ceil(shards),
+            ..TcpRelay::default()
+        });
         Ok(Self {
             udp,
             streams,
             relay_addresses,
-            // Each core has a shard for UDP and one for streams. A client that has moved must come to the shard that has its allocation,
-            // and the kernel chooses by the client's address.
-            shards: if settings.mobility {
-                1
-            } else {
-                shards.clamp(1, SHARDS_MAX / 2)
-            },
+            shards,
             config,
             limits: Limits {
                 per_user: settings.user_quota,
@@ -189,23 +203,11 @@ fn relay_addresses(settings: &Settings, host: &[IpAddr]) -> Result<Vec<RelayAddr
     if local.is_empty() {
         bail!("the host has no address to relay from");
     }
-    let advertised = |local: IpAddr| {
-        let pairs = settings.external_ips.iter();
-        pairs
-            .clone()
-            .find(|e| e.private == Some(local))
-            .or_else(|| {
-                pairs
-                    .clone()
-                    .find(|e| e.private.is_none() && e.public.is_ipv4() == local.is_ipv4())
-            })
-            .map_or(local, |e| e.public)
-    };
     Ok(local
         .into_iter()
         .map(|local| RelayAddress {
             local,
-            advertised: advertised(local),
+            advertised: advertised(settings, local),
         })
         .collect())
 }
@@ -217,6 +219,34 @@ fn listening(settings: &Settings) -> Vec<IpAddr> {
     ips.retain(|ip| !ip.is_unspecified());
     ips.sort_unstable();
     ips
+}
+
+/// What clients are told in place of a local address.
+fn advertised(settings: &Settings, local: IpAddr) -> IpAddr {
+    let pairs = settings.external_ips.iter();
+    pairs
+        .clone()
+        .find(|e| e.private == Some(local))
+        .or_else(|| {
+            pairs
+                .clone()
+                .find(|e| e.private.is_none() && e.public.is_ipv4() == local.is_ipv4())
+        })
+        .map_or(local, |e| e.public)
+}
+
+/// The listeners of RFC 5780.
+fn nat_discovery(settings: &Settings) -> Option<NatDiscovery> {
+    let asked = settings.nat_discovery.as_ref()?;
+    let address = |&local| RelayAddress {
+        local,
+        advertised: advertised(settings, local),
+    };
+    Some(NatDiscovery {
+        addresses: asked.ips.iter().map(address).collect(),
+        port: asked.port,
+        alternate_port: asked.alternate_port,
+    })
 }
 
 fn needs_secret(settings: &Settings) -> bool {

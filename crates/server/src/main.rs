@@ -14,6 +14,7 @@ mod deployment;
 mod listen;
 mod log;
 mod pace;
+mod peer_sockets;
 mod placement;
 mod server;
 mod session_log;

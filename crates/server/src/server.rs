@@ -22,7 +22,7 @@ use crate::placement::cpus_of;
 use crate::session_log::SessionLog;
 use crate::shard::dtls::DtlsService;
 use crate::shard::rings::Doorbell;
-use crate::shard::stream::{Rules, StreamShard};
+use crate::shard::stream::{Post, Rules, StreamShard};
 use crate::shard::udp::UdpShard;
 use crate::shard::{DtlsRules, Parts, Report};
 use crate::start_block::{first_steps, start_block, warn_of_private_advertisement};
@@ -109,8 +109,10 @@ pub(crate) fn run(
             &notices,
         )?);
     }
-    for (listeners, id) in streams.into_iter().zip(&mut ids) {
-        let shard = StreamShard::new(parts(id), listeners, rules.clone())
+    let stream_ids: Vec<ShardId> = ids.by_ref().take(streams.len()).collect();
+    let posts = Post::between(&stream_ids);
+    for ((listeners, id), post) in streams.into_iter().zip(stream_ids).zip(posts) {
+        let shard = StreamShard::new(parts(id), listeners, rules.clone(), post)
             .context("a shard cannot be made")?;
         let stop = shard.stop_handle();
         shards.push(Running::start(

@@ -536,8 +536,9 @@ impl Rebuild {
 const PAYLOAD_MAX_BYTES: usize = 65_535;
 /// Header, XOR-PEER-ADDRESS with an IPv6 address, ICMP.
 const ICMP_INDICATION_MAX_BYTES: usize = 20 + 24 + 12;
-/// RFC 8489 §6.1 keeps messages below the least MTU of IPv6.
-const ANSWER_MAX_BYTES: usize = 1_280;
+/// RFC 8489 §6.1 keeps messages below the least MTU of IPv6; those that a client has asked to be padded are fragmented on purpose
+/// (RFC 5780 §7.6).
+const ANSWER_MAX_BYTES: usize = 2_048;
 /// The token of the doorbell in the poll; those of relay sockets are smaller.
 pub(crate) const DOORBELL: u64 = u64::MAX;
 /// Data of other shards that is handled before others have their turn.

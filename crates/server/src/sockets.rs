@@ -4,7 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 
 use turnbuckle_net::{Poll, RelayOptions, RelaySocket};
-use turnbuckle_relay::{OpenError, RelaySockets, RelayedId};
+use turnbuckle_relay::{ConnectionId, OpenError, RelaySockets, RelayedId, Traffic};
+
+use crate::peer_sockets::PeerSockets;
 
 use crate::pace::Pace;
 
@@ -12,6 +14,8 @@ use crate::pace::Pace;
 #[derive(Debug)]
 pub(crate) struct SocketTable {
     sockets: Vec<Option<Entry>>,
+    /// Those of TCP allocations.
+    pub(crate) peers: PeerSockets,
     options: RelayOptions,
 }
 
@@ -28,9 +32,10 @@ pub(crate) struct Opener<'a> {
 }
 
 impl SocketTable {
-    pub(crate) const fn new(options: RelayOptions) -> Self {
+    pub(crate) fn new(options: RelayOptions) -> Self {
         Self {
             sockets: Vec::new(),
+            peers: PeerSockets::default(),
             options,
         }
     }
@@ -51,6 +56,7 @@ impl SocketTable {
     /// Closes them all.
     pub(crate) fn clear(&mut self) {
         self.sockets.clear();
+        self.peers.clear();
     }
 }
 
@@ -80,7 +86,26 @@ impl RelaySockets for Opener<'_> {
         Ok(())
     }
 
+    fn open_tcp(&mut self, id: RelayedId, local: SocketAddr) -> Result<(), OpenError> {
+        self.table.peers.open(id, local).map_err(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                return OpenError::PortInUse;
+            }
+            tracing::error!("peers cannot be listened for on {local}: {error}");
+            OpenError::Unavailable
+        })
+    }
+
+    fn connect(&mut self, connection: ConnectionId, from: RelayedId, peer: SocketAddr) {
+        self.table.peers.connect(connection, from, peer);
+    }
+
+    fn disconnect(&mut self, connection: ConnectionId) -> Traffic {
+        self.table.peers.disconnect(connection)
+    }
+
     fn close(&mut self, id: RelayedId) {
+        self.table.peers.close(id);
         // Closing the last descriptor of a socket takes it out of the poll.
         if let Some(entry) = self.table.sockets.get_mut(id.index() as usize) {
             *entry = None;

@@ -120,8 +120,13 @@ fn relays_at(settings: &Settings, deployment: &Deployment) -> String {
         DefaultFamily::Keep => "; the client's own family unless asked otherwise",
     };
     format!(
-        "{}, udp ports {} to {}{family}",
+        "{}, {} ports {} to {}{family}",
         addresses.join(", "),
+        if settings.tcp_relay {
+            "udp and tcp"
+        } else {
+            "udp"
+        },
         ports.start(),
         ports.end()
     )
@@ -190,10 +195,15 @@ fn limits(settings: &Settings) -> String {
         quota.map_or_else(|| "unlimited".to_owned(), |n| n.to_string())
     };
     format!(
-        "allocations: {} a user, {} in all; lifetime at most {} s; no TCP relay",
+        "allocations: {} a user, {} in all; lifetime at most {} s{}",
         limit(settings.user_quota),
         limit(settings.total_quota),
-        settings.max_allocate_lifetime.as_secs()
+        settings.max_allocate_lifetime.as_secs(),
+        if settings.tcp_relay {
+            ""
+        } else {
+            "; no TCP relay"
+        }
     )
 }
 

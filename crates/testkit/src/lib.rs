@@ -39,7 +39,7 @@ pub use answer::Answer;
 pub use client::{Client, Received, Signing};
 pub use clock::Clock;
 pub use counting_allocator::{CountingAllocator, HeapUse};
-pub use fake_sockets::FakeSockets;
+pub use fake_sockets::{Connecting, FakeSockets};
 pub use generate::{
     ip_address, ipv4_address, ipv6_address, property_tests, public_ipv4_address, socket_address,
     spellings,

@@ -280,17 +280,29 @@ impl Network {
 
     fn leaving(&self, input: &Input, outcome: &Outcome) -> Option<Datagram> {
         match (outcome, input) {
-            (Outcome::Dropped(_) | Outcome::ToShard { .. }, _) => None,
-            (Outcome::Answered(bytes), Input::Client { five_tuple, .. })
+            (Outcome::Dropped(_) | Outcome::ToShard { .. } | Outcome::Deferred, _) => None,
+            (
+                Outcome::Answered(bytes) | Outcome::Bound(bytes, _),
+                Input::Client { five_tuple, .. },
+            )
             | (Outcome::ToClient { five_tuple, bytes }, _) => Some(Datagram {
                 from: five_tuple.server.0,
                 to: five_tuple.client.0,
                 transport: five_tuple.transport,
                 bytes: bytes.clone(),
             }),
-            (Outcome::Answered(_), Input::Peer { .. } | Input::Handover { .. }) => {
+            (
+                Outcome::Answered(_) | Outcome::Bound(..),
+                Input::Peer { .. } | Input::Handover { .. },
+            ) => {
                 panic!("an answer to data")
             }
+            (Outcome::AnsweredFrom { from, to, bytes }, _) => Some(Datagram {
+                from: *from,
+                to: *to,
+                transport: Transport::Udp,
+                bytes: bytes.clone(),
+            }),
             (
                 Outcome::ToPeer {
                     from, to, bytes, ..

@@ -59,6 +59,22 @@ impl Request {
         Self::new(Method::ALLOCATE).transport(UDP)
     }
 
+    /// Allocate for TCP.
+    pub fn allocate_tcp() -> Self {
+        Self::new(Method::ALLOCATE).transport(TCP)
+    }
+
+    /// Connect to this peer.
+    pub fn connect(peer: SocketAddr) -> Self {
+        Self::new(Method::CONNECT).peer(peer)
+    }
+
+    /// ConnectionBind of this connection.
+    pub fn connection_bind(id: u32) -> Self {
+        Self::new(Method::CONNECTION_BIND)
+            .attribute(AttributeType::CONNECTION_ID, &id.to_be_bytes())
+    }
+
     /// Refresh for that many seconds; 0 deletes.
     pub fn refresh(lifetime_seconds: u32) -> Self {
         Self::new(Method::REFRESH).lifetime(lifetime_seconds)
@@ -297,6 +313,8 @@ fn write_length(buffer: &mut [u8], more: usize) {
 
 /// Protocol number of UDP.
 const UDP: u8 = 17;
+/// Protocol number of TCP.
+const TCP: u8 = 6;
 const BUFFER_LEN: usize = 65_536;
 
 #[cfg(test)]

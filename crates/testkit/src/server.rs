@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use turnbuckle_proto::Icmp;
 use turnbuckle_relay::{
-    ClientAddress, ClientPath, Config, Decision, DropReason, Event, FiveTuple, HEADROOM, Handover,
-    Limits, Now, Packet, Quota, Relay, RelayedId, RelayedPorts, ServerAddress, ShardId, Snapshot,
-    Stats, TAILROOM, Transport,
+    ClientAddress, ClientPath, Config, ConnectionId, Decision, DropReason, Event, FiveTuple,
+    HEADROOM, Handover, Incoming, LateAnswer, Limits, Now, Packet, Quota, Relay, RelayedId,
+    RelayedPorts, ServerAddress, ShardId, Snapshot, Stats, TAILROOM, Transport,
 };
 
 use crate::fake_sockets::FakeSockets;
@@ -73,6 +73,19 @@ pub enum Outcome {
     },
     /// A response to where the request came from.
     Answered(Vec<u8>),
+    /// A response that leaves from another listener, or goes to another port.
+    AnsweredFrom {
+        /// The listener.
+        from: SocketAddr,
+        /// For whom it is.
+        to: SocketAddr,
+        /// The response.
+        bytes: Vec<u8>,
+    },
+    /// Nothing yet: the host has been asked to connect to a peer.
+    Deferred,
+    /// A response, behind which the connection belongs to a peer.
+    Bound(Vec<u8>, ConnectionId),
     /// Nothing.
     Dropped(DropReason),
 }
@@ -125,8 +138,11 @@ impl Server {
                 .relay
                 .handle_client(now, &path, room.packet(), &mut answer, &mut shard.sockets);
         let outcome = shard.outcome(decision, &room, &answer);
-        if let Outcome::Answered(answer) = &outcome {
-            assert_well_formed(answer);
+        if let Outcome::Answered(bytes)
+        | Outcome::AnsweredFrom { bytes, .. }
+        | Outcome::Bound(bytes, _) = &outcome
+        {
+            assert_well_formed(bytes);
         }
         shard.finish(now, keep_events);
         outcome
@@ -176,6 +192,61 @@ impl Server {
             .relay
             .handle_icmp(now, relayed, peer, icmp, room.packet());
         shard.outcome(decision, &room, &[])
+    }
+
+    /// What came of a connection that the relay wanted opened; the answer and for whom it is.
+    pub fn handle_connected(
+        &mut self,
+        now: Now,
+        shard: usize,
+        connection: ConnectionId,
+        is_open: bool,
+    ) -> Option<(FiveTuple, Vec<u8>)> {
+        let keep_events = self.keep_events;
+        let mut answer = vec![DIRT; self.answer_room];
+        let shard = &mut self.shards[shard];
+        let late = shard
+            .relay
+            .handle_connected(now, connection, is_open, &mut answer);
+        shard.finish(now, keep_events);
+        let LateAnswer { path, len } = late?;
+        assert_well_formed(&answer[..len]);
+        Some((path.five_tuple, answer[..len].to_vec()))
+    }
+
+    /// A peer's connection to a relayed transport address; the indication and for whom it is.
+    pub fn handle_incoming(
+        &mut self,
+        now: Now,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Result<(FiveTuple, Vec<u8>, ConnectionId), DropReason> {
+        let keep_events = self.keep_events;
+        let mut indication = vec![DIRT; self.answer_room];
+        let (shard, relayed) = self.relay_socket(local).expect("an open relay socket");
+        let shard = &mut self.shards[shard];
+        assert!(shard.sockets.is_tcp(relayed), "{local} is for datagrams");
+        let incoming =
+            shard
+                .relay
+                .handle_incoming(now, relayed, peer, &mut indication, &mut shard.sockets);
+        shard.finish(now, keep_events);
+        let Incoming {
+            connection,
+            path,
+            len,
+        } = incoming?;
+        assert_well_formed(&indication[..len]);
+        Ok((path.five_tuple, indication[..len].to_vec(), connection))
+    }
+
+    /// The host tells that one side of a connection with a peer is closed.
+    pub fn connection_closed(&mut self, connection: ConnectionId) {
+        let shard = &mut self.shards[usize::from(connection.shard().0)];
+        shard
+            .relay
+            .handle_connection_closed(connection, &mut shard.sockets);
+        shard.relay.check_invariants();
     }
 
     /// Runs the timers of all shards.
@@ -324,6 +395,15 @@ impl Shard {
                 bytes: room.0[bytes.range()].to_vec(),
             },
             Decision::Answer { len } => Outcome::Answered(answer[..len].to_vec()),
+            Decision::AnswerFrom { len, from, to } => Outcome::AnsweredFrom {
+                from: from.0,
+                to: to.0,
+                bytes: answer[..len].to_vec(),
+            },
+            Decision::Deferred => Outcome::Deferred,
+            Decision::Bound { len, connection } => {
+                Outcome::Bound(answer[..len].to_vec(), connection)
+            }
             Decision::Drop(reason) => Outcome::Dropped(reason),
         }
     }

@@ -31,15 +31,15 @@ pub(super) const KEYS: &[Key] = &[
     .toml(Toml::Within("listeners")),
     Key::new(
         "alt-listening-port",
-        port_or_zero(unused),
-        Support::Ignored("it is used for the tests of RFC 5780 only, which are not offered"),
+        port_or_zero(|draft, port| draft.alt_listening_port = Some(port as u16)),
+        Support::Built,
         "0",
         "Second plain port for the tests of RFC 5780; 0 is listening-port + 1",
     ),
     Key::new(
         "alt-tls-listening-port",
         port_or_zero(unused),
-        Support::Ignored("it is used for the tests of RFC 5780 only, which are not offered"),
+        Support::Ignored("it is for the tests of RFC 5780 only, which are offered over UDP alone"),
         "0",
         "Second TLS port for the tests of RFC 5780; 0 is tls-listening-port + 1",
     ),

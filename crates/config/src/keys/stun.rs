@@ -1,6 +1,6 @@
 //! Keys of STUN behaviour and protocol compatibility.
 
-use super::{Key, Support, Toml, Value, number, unread, unset, unused};
+use super::{Key, Support, Toml, Value, number, unread, unused};
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -21,10 +21,10 @@ pub(super) const KEYS: &[Key] = &[
     .toml(Toml::Inverted("binding", "Binding requests are answered")),
     Key::new(
         "rfc5780",
-        Value::Always(unset),
-        Support::Later("the tests of RFC 5780 are not offered"),
+        Value::Always(|draft| draft.rfc5780 = true),
+        Support::Built,
         "0",
-        "Answers the NAT behaviour tests of RFC 5780",
+        "Answers the NAT behaviour tests of RFC 5780; needs two listening-ip of a family",
     ),
     Key::new(
         "no-rfc5780",

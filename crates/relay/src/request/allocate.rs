@@ -17,7 +17,9 @@ use crate::peer_policy::is_tunnelled;
 use crate::permission::Permissions;
 use crate::reject::Reject;
 use crate::relay::Relay;
-use crate::relayed::{Claim, OpenError, Parity, RelaySockets, Relayed, RelayedId};
+use crate::relayed::{
+    Claim, OpenError, Parity, RelaySockets, Relayed, RelayedId, RelayedTransport,
+};
 use crate::request::Request;
 use crate::reservation::{RESERVATION_LIFETIME, Reservation, ReservationToken};
 use crate::response::Success;
@@ -46,11 +48,14 @@ impl Relay {
             return Err(Reject::TryAlternate(server));
         }
         // Step 3.
-        match request.message.requested_transport()? {
+        let transport = match request.message.requested_transport()? {
             None => return Err(Reject::BadRequest("REQUESTED-TRANSPORT is missing")),
-            Some(UDP) => {}
+            // compliance: 6062-5.1-02
+            Some(UDP) => RelayedTransport::Udp,
+            Some(TCP) => self.check_tcp_allocation(request)?,
+            // compliance: 6062-5.1-01
             Some(_) => return Err(Reject::UnsupportedTransport),
-        }
+        };
         // Step 4: DONT-FRAGMENT asks whether Send indications may carry it, which they may.
         // Steps 5 and 7: a reserved port, or a port of a certain kind.
         let token = request.message.reservation_token()?;
@@ -104,9 +109,9 @@ impl Relay {
         let opened = match token {
             Some(token) => Opened::one(self.redeem(token, &stable_name, id, now)?),
             None if additional_family.is_some() => {
-                self.open_both(id, even_port, request, sockets)?
+                self.open_both(id, transport, even_port, request, sockets)?
             }
-            None => self.open_relayed(id, wanted, even_port, request, sockets)?,
+            None => self.open_relayed(id, transport, wanted, even_port, request, sockets)?,
         };
         let reservation = opened
             .next
@@ -127,6 +132,7 @@ impl Relay {
             owner,
             ticket,
             relayed: families,
+            transport,
             created: request.now.instant,
             expires,
             transaction: request.message.transaction_id(),
@@ -201,6 +207,28 @@ impl Relay {
         })
     }
 
+    /// What an Allocate request for TCP has to meet (RFC 6062 §5.1); 442 where the server does not relay TCP.
+    fn check_tcp_allocation(&self, request: &Request<'_>) -> Result<RelayedTransport, Reject> {
+        if self.config.tcp_relay.is_none() {
+            return Err(Reject::UnsupportedTransport);
+        }
+        // compliance: 6062-5.1-04
+        if !request.path.five_tuple.transport.is_stream() {
+            return Err(Reject::BadRequest("a TCP allocation needs TCP or TLS"));
+        }
+        let message = request.message;
+        // compliance: 6062-5.1-05, 6062-5.1-07
+        if message.dont_fragment()
+            || message.even_port()?.is_some()
+            || message.reservation_token()?.is_some()
+        {
+            return Err(Reject::BadRequest(
+                "a TCP allocation goes with neither DONT-FRAGMENT, EVEN-PORT nor RESERVATION-TOKEN",
+            ));
+        }
+        Ok(RelayedTransport::Tcp)
+    }
+
     fn wanted_family(
         &self,
         request: &Request<'_>,
@@ -255,6 +283,7 @@ impl Relay {
     fn open_both(
         &mut self,
         allocation: AllocationId,
+        transport: RelayedTransport,
         even_port: Option<bool>,
         request: &Request<'_>,
         sockets: &mut impl RelaySockets,
@@ -263,7 +292,7 @@ impl Relay {
             if !self.ports.serves(family) {
                 return Err(Reject::AddressFamilyNotSupported);
             }
-            self.open_relayed(allocation, family, even_port, request, sockets)
+            self.open_relayed(allocation, transport, family, even_port, request, sockets)
         };
         let missing = |family, reject: &Reject| AddressError {
             family,
@@ -291,6 +320,7 @@ impl Relay {
     fn open_relayed(
         &mut self,
         allocation: AllocationId,
+        transport: RelayedTransport,
         wanted: AddressFamily,
         even_port: Option<bool>,
         request: &Request<'_>,
@@ -306,7 +336,8 @@ impl Relay {
             let claim = self
                 .ports
                 .claim(wanted, preferred, parity, &mut self.rng)
-                .ok_or(Reject::InsufficientCapacity)?;
+                .ok_or(Reject::InsufficientCapacity)?
+                .over(transport);
             if even_port != Some(true) {
                 match self.open(claim, Some(allocation), sockets) {
                     Ok(id) => return Ok(Opened::one(id)),
@@ -354,7 +385,11 @@ impl Relay {
         sockets: &mut impl RelaySockets,
     ) -> Result<RelayedId, OpenError> {
         let opened = match self.relayed.next_index().map(RelayedId) {
-            Some(id) => sockets.open(id, claim.local).map(|()| id),
+            Some(id) => match claim.transport {
+                RelayedTransport::Udp => sockets.open(id, claim.local).map(|()| id),
+                // compliance: 6062-5.1-06, 6062-5.1-08
+                RelayedTransport::Tcp => sockets.open_tcp(id, claim.local).map(|()| id),
+            },
             None => Err(OpenError::Unavailable),
         };
         match opened {
@@ -395,5 +430,7 @@ pub(super) fn seconds(lifetime: Duration) -> u32 {
 
 /// Protocol number of UDP in REQUESTED-TRANSPORT (RFC 8656 §18.8).
 const UDP: u8 = 17;
+/// Protocol number of TCP in REQUESTED-TRANSPORT (RFC 6062 §5.1).
+const TCP: u8 = 6;
 /// Ports that other programs on the host hold are met now and then; a host full of them is not searched for ever.
 const OPEN_TRIES: usize = 64;

@@ -21,6 +21,9 @@ impl Relay {
     ) -> Result<Success, Reject> {
         let now = request.now.instant;
         let id = existing.ok_or(Reject::NoAllocation)?;
+        if self.relays_tcp(id) {
+            return Err(Reject::BadRequest("a TCP allocation has no channels"));
+        }
         let (Some(number), Some(peer)) = (
             request.message.channel_number()?,
             request.message.peer_address()?,

@@ -120,7 +120,10 @@ impl Model {
                 five_tuple: *five_tuple,
                 received: Received::read(bytes),
             },
-            Outcome::Answered(_) => panic!("an answer to what is no request"),
+            Outcome::Answered(_)
+            | Outcome::AnsweredFrom { .. }
+            | Outcome::Deferred
+            | Outcome::Bound(..) => panic!("an answer to what is no request"),
         };
         if actual != expected && !self.is_excused(&expected, &actual, &step.input) {
             panic!("expected {expected:?}, but it was {:?}", step.outcome);

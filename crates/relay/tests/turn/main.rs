@@ -20,6 +20,7 @@ mod heap;
 mod hostile;
 mod icmp;
 mod mobility;
+mod nat_discovery;
 mod nonce;
 mod peers;
 mod refresh;
@@ -28,6 +29,7 @@ mod responses;
 mod security_features;
 mod services;
 mod snapshot;
+mod tcp_relay;
 
 /// Counts for each thread, so the tests that do not look at it are not disturbed.
 #[global_allocator]

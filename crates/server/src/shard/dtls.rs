@@ -549,6 +549,8 @@ impl Dtls {
                 }
                 true
             }
+            // Neither is for clients over DTLS.
+            Decision::AnswerFrom { .. } | Decision::Deferred | Decision::Bound { .. } => true,
             Decision::Drop(_) => true,
         }
     }

@@ -17,17 +17,22 @@ use tokio::task::{self, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use turnbuckle_net::Events;
 use turnbuckle_proto::{Frame, next_frame, next_frame_rfc5766};
-use turnbuckle_relay as relay;
+use turnbuckle_relay::{self as relay, ShardId};
 
 use crate::shard::{Core, Parts, Report};
 use crate::tls::TlsService;
 
+mod carry;
 mod connection;
 mod output;
 mod pending;
+mod post;
 mod proxy_protocol;
 mod state;
+mod tcp_relay;
 
+use post::Directory;
+pub(crate) use post::Post;
 use state::State;
 
 /// A stream shard before and while it runs.
@@ -37,6 +42,10 @@ pub(crate) struct StreamShard {
     listeners: Vec<StreamListener>,
     rules: Rules,
     next_frame: fn(&[u8]) -> Frame,
+    id: ShardId,
+    /// TCP allocations are served.
+    relays_tcp: bool,
+    post: Post,
 }
 
 /// A socket that connections are accepted from.
@@ -70,6 +79,10 @@ pub(crate) struct Rules {
 pub(super) struct Shared {
     state: RefCell<State>,
     rules: Rules,
+    id: ShardId,
+    relays_tcp: bool,
+    /// Where other shards are asked.
+    directory: Directory,
     /// How messages are told apart.
     next_frame: fn(&[u8]) -> Frame,
     /// The relay's next deadline is earlier than the one being slept for.
@@ -82,6 +95,7 @@ impl StreamShard {
         parts: Parts,
         listeners: Vec<StreamListener>,
         rules: Rules,
+        post: Post,
     ) -> io::Result<Self> {
         let next_frame = match parts.config.wide_channels {
             true => next_frame_rfc5766,
@@ -89,10 +103,13 @@ impl StreamShard {
         };
         Ok(Self {
             stop: Arc::new(Notify::new()),
+            id: parts.id,
+            relays_tcp: parts.config.tcp_relay.is_some(),
             core: Core::new(parts, SLOTS)?,
             listeners,
             rules,
             next_frame,
+            post,
         })
     }
 
@@ -118,6 +135,9 @@ impl StreamShard {
         let shared = Rc::new(Shared {
             state: RefCell::new(State::new(self.core, &self.rules)),
             rules: self.rules,
+            id: self.id,
+            relays_tcp: self.relays_tcp,
+            directory: self.post.directory,
             next_frame: self.next_frame,
             timer: Notify::new(),
         });
@@ -128,6 +148,10 @@ impl StreamShard {
                 let socket = tokio::net::TcpListener::from_std(listener.socket)?;
                 let shared = Rc::clone(&shared);
                 task::spawn_local(accept(shared, socket, listener.proxied));
+            }
+            if self.relays_tcp {
+                let shared = Rc::clone(&shared);
+                task::spawn_local(tcp_relay::tend(shared, self.post.inbox));
             }
             #[allow(
                 deprecated,

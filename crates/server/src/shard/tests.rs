@@ -11,7 +11,7 @@ use turnbuckle_proto::{
 };
 use turnbuckle_relay::{Credentials, DropReason, Limits, NonceKey, PeerRule, RelayAddress, Users};
 
-use super::stream::{Rules, StreamListener, StreamShard};
+use super::stream::{Post, Rules, StreamListener, StreamShard};
 use super::udp::UdpShard;
 use super::*;
 
@@ -219,7 +219,8 @@ impl Running {
                     handshake_timeout: PATIENCE,
                     allocate_timeout: PATIENCE,
                 };
-                let shard = StreamShard::new(parts, vec![listener], rules).unwrap();
+                let post = Post::between(&[parts.id]).remove(0);
+                let shard = StreamShard::new(parts, vec![listener], rules, post).unwrap();
                 let stop = shard.stop_handle();
                 Self {
                     kind,

@@ -434,7 +434,11 @@ impl Clients {
                     self.io.queue(sender, Outgoing::payload(slot, len, 0));
                 }
             }
-            Decision::Drop(_) => {}
+            Decision::AnswerFrom { len, from, to } => {
+                self.io.answer_from(slot, len, from, to);
+            }
+            // TCP is relayed for clients over streams alone.
+            Decision::Deferred | Decision::Bound { .. } | Decision::Drop(_) => {}
         }
     }
 

@@ -3,13 +3,12 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -19,8 +18,9 @@ use turnbuckle_net::HEADROOM;
 use turnbuckle_proto::Frame;
 use turnbuckle_relay::{ClientAddress, ClientPath, FiveTuple, ServerAddress, Transport};
 
+use super::post::Reply;
 use super::state::{MESSAGE_MAX_LEN, READ_MAX_LEN, State};
-use super::{Shared, proxy_protocol};
+use super::{Shared, proxy_protocol, tcp_relay};
 use crate::tls;
 
 /// Serves one connection until it ends. Nothing of it is left then.
@@ -61,10 +61,7 @@ async fn run(
     peer: SocketAddr,
     proxied: bool,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(&stream);
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    socket.set_tcp_notsent_lowat(UNSENT_MAX_BYTES)?;
+    tcp_relay::set_options(&stream)?;
     let patience = shared.rules.handshake_timeout;
     let opened = timeout(
         patience,
@@ -90,7 +87,7 @@ async fn run(
     };
     shared.state.borrow_mut().identify(id, path.five_tuple);
     if !encrypted {
-        return Messages::new(shared, stream, path).await;
+        return converse(Messages::new(shared, stream, path)).await;
     }
     let Some(service) = &shared.rules.tls else {
         if shared.state.borrow_mut().may_log_refusal() {
@@ -114,7 +111,55 @@ async fn run(
         Err(_) => return Err(late()),
     };
     // Boxed: most connections are not encrypted, and the task has room for the larger of the two.
-    Messages::new(shared, Box::new(stream), path).await
+    converse(Messages::new(shared, Box::new(stream), path)).await
+}
+
+/// Messages, until the connection ends or becomes one for data of a peer (RFC 6062 §5.4).
+async fn converse<S>(mut messages: Messages<'_, S>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (shared, id) = (messages.shared, messages.path.handle);
+    while let Some(request) = (&mut messages).await? {
+        let asking = tcp_relay::ask_to_bind(shared, messages.path, request);
+        let Reply { answer, loan } = unless_dismissed(shared, id, asking).await?;
+        let pushed = {
+            let mut state = shared.state.borrow_mut();
+            let connection = state.connection(id);
+            connection.is_none_or(|connection| connection.push_answer(&answer))
+        };
+        if !pushed {
+            return Err(late());
+        }
+        match loan {
+            None => messages.resume()?,
+            Some(loan) => {
+                shared.state.borrow_mut().bound(id);
+                let Messages {
+                    mut stream, begun, ..
+                } = messages;
+                let flushing = unless_dismissed(shared, id, flush(shared, id, &mut stream));
+                timeout(shared.rules.handshake_timeout, flushing)
+                    .await
+                    .map_err(|_| late())??;
+                let serving = tcp_relay::serve_data(&mut stream, begun, loan);
+                return unless_dismissed(shared, id, serving).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes all that waits for the client.
+async fn flush(shared: &Shared, id: u32, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    poll_fn(|context| {
+        let mut state = shared.state.borrow_mut();
+        match state.connection(id) {
+            Some(connection) => connection.output.poll_write(stream, context),
+            None => Poll::Ready(Ok(())),
+        }
+    })
+    .await
 }
 
 /// What is known before the first byte of the protocol proper.
@@ -180,6 +225,8 @@ struct Messages<'a, S> {
     /// Runs while there is no allocation.
     deadline: Pin<Box<Sleep>>,
     was_allocated: bool,
+    /// A ConnectionBind request that was read; what has come behind it may be no message.
+    bind: Option<Vec<u8>>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
@@ -191,15 +238,36 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
             begun: Vec::new(),
             deadline: Box::pin(sleep(shared.rules.allocate_timeout)),
             was_allocated: false,
+            bind: None,
         }
     }
 
-    fn turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Goes on with what came behind a ConnectionBind request that was refused.
+    fn resume(&mut self) -> io::Result<()> {
+        let shared = self.shared;
+        let mut state = shared.state.borrow_mut();
+        let begun = self.begun.len();
+        let Some(place) = state.scratch.get_mut(HEADROOM..HEADROOM + begun) else {
+            return Err(too_long());
+        };
+        place.copy_from_slice(&self.begun);
+        self.begun.clear();
+        self.handle(&mut state, begun)?;
+        shared.rearm(&mut state);
+        Ok(())
+    }
+
+    /// Ready at the end, or with a ConnectionBind request.
+    fn turn(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Vec<u8>>>> {
         let shared = self.shared;
         let mut state = shared.state.borrow_mut();
         state.park(self.path.handle, context.waker())?;
         let mut reads = READS_PER_TURN;
         loop {
+            if self.bind.is_some() {
+                shared.rearm(&mut state);
+                return Poll::Ready(Ok(self.bind.take()));
+            }
             self.write(&mut state, context)?;
             if reads == 0 {
                 // Others have their turn.
@@ -210,12 +278,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
             match self.read(&mut state, context) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(None)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
         }
         shared.rearm(&mut state);
-        self.keep_time(&mut state, context)
+        self.keep_time(&mut state, context).map_ok(|()| None)
     }
 
     /// Writes what there is, as far as it goes.
@@ -261,6 +329,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
         loop {
             match (self.shared.next_frame)(&state.scratch[start..end]) {
                 Frame::Complete { len, consumed, .. } => {
+                    if self.is_to_become_data(state, start..start + len) {
+                        self.bind = Some(state.scratch[start..start + len].to_vec());
+                        let behind = &state.scratch[start + consumed..end];
+                        self.begun.extend_from_slice(behind);
+                        return Ok(());
+                    }
                     if !state.handle(now, &self.path, start, len) {
                         return Err(io::Error::other("it does not read its answers"));
                     }
@@ -289,6 +363,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
         }
     }
 
+    /// Whether a message asks for this connection to carry data of a peer. One with an allocation is never that, and is refused
+    /// like any other request that makes no sense.
+    fn is_to_become_data(&self, state: &mut State, message: Range<usize>) -> bool {
+        self.shared.relays_tcp
+            && tcp_relay::is_connection_bind(&state.scratch[message])
+            && !state
+                .connection(self.path.handle)
+                .is_some_and(|c| c.allocated)
+    }
+
     /// Sends what is left to be said, as far as that goes without waiting.
     fn part(&mut self, context: &mut Context<'_>) {
         let shared = self.shared;
@@ -314,18 +398,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Messages<'_, S> {
-    type Output = io::Result<()>;
+    type Output = io::Result<Option<Vec<u8>>>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         match catch_unwind(AssertUnwindSafe(|| this.turn(context))) {
+            Ok(Poll::Ready(Ok(Some(request)))) => Poll::Ready(Ok(Some(request))),
             Ok(Poll::Ready(result)) => {
                 this.part(context);
                 Poll::Ready(result)
             }
             Ok(Poll::Pending) => Poll::Pending,
             // A bug, which costs this connection.
-            Err(_) => Poll::Ready(this.shared.state.borrow_mut().recover()),
+            Err(_) => {
+                let recovered = this.shared.state.borrow_mut().recover();
+                Poll::Ready(recovered.map(|()| None))
+            }
         }
     }
 }
@@ -343,9 +431,6 @@ fn too_long() -> io::Error {
 
 /// First byte of a TLS record with a handshake message (RFC 8446 §5.1).
 const TLS_HANDSHAKE: u8 = 22;
-const KEEPALIVE: Duration = Duration::from_secs(60);
-/// What the kernel may hold that it cannot send yet: it would hold megabytes for a client that does not read.
-const UNSENT_MAX_BYTES: u32 = 128 << 10;
 /// Reads before others have their turn.
 const READS_PER_TURN: usize = 4;
 /// The longest message that is waited for without an allocation; requests are far shorter.

@@ -12,12 +12,13 @@ use turnbuckle_relay::{ClientPath, Decision, Event, FiveTuple, Instant, Now, Pac
 use super::output::Output;
 use super::pending::{Pending, Place, Source};
 use super::{Rules, is_stream};
+use crate::peer_sockets::PeerSockets;
 use crate::shard::{Core, DOORBELL, HANDOVERS_PER_TURN, Report};
 use crate::sockets::Opener;
 use crate::throttle::Throttle;
 
 pub(super) struct State {
-    core: Core,
+    pub(super) core: Core,
     connections: Vec<Option<Connection>>,
     /// Numbers of connections whose client is known.
     identified: HashMap<FiveTuple, u32>,
@@ -182,7 +183,9 @@ impl State {
                     .and_then(Option::as_mut)
                     .is_some_and(|c| c.output.push_answer(answer))
             }
-            Decision::Drop(_) => true,
+            Decision::Deferred | Decision::Drop(_) => true,
+            // The answers to neither go back this way.
+            Decision::AnswerFrom { .. } | Decision::Bound { .. } => false,
         };
         self.follow_events();
         goes_on
@@ -264,6 +267,22 @@ impl State {
         self.follow_events();
     }
 
+    /// Listeners and connections of TCP allocations.
+    pub(super) const fn peer_sockets(&mut self) -> &mut PeerSockets {
+        &mut self.core.sockets.peers
+    }
+
+    /// The connection carries data of a peer: it needs no allocation of its own.
+    pub(super) fn bound(&mut self, id: u32) {
+        let place = self.connection(id).and_then(|connection| {
+            connection.allocated = true;
+            connection.place.take()
+        });
+        if let Some(place) = place {
+            self.pending.remove(place);
+        }
+    }
+
     /// Whether one more refused connection may be written down; see [`Throttle`].
     pub(super) fn may_log_refusal(&mut self) -> bool {
         let now = self.core.clock.now();
@@ -332,7 +351,7 @@ impl State {
     }
 
     /// Learns from events which connections have an allocation, and passes them on.
-    fn follow_events(&mut self) {
+    pub(super) fn follow_events(&mut self) {
         while let Some(event) = self.core.relay.poll_event() {
             match &event {
                 Event::AllocationCreated { path, .. } if is_stream(path) => {
@@ -355,7 +374,8 @@ impl State {
         }
     }
 
-    fn owner(&mut self, path: &ClientPath) -> Option<&mut Connection> {
+    /// The connection behind this path, if it is still the same.
+    pub(super) fn owner(&mut self, path: &ClientPath) -> Option<&mut Connection> {
         self.connection(path.handle)
             .filter(|connection| connection.five_tuple == Some(path.five_tuple))
     }
@@ -401,6 +421,13 @@ impl Connection {
             Some(known) => known.clone_from(waker),
             None => self.waker = Some(waker.clone()),
         }
+    }
+
+    /// An answer for the client, or an indication that must not be lost; see [`Output::push_answer`].
+    pub(super) fn push_answer(&mut self, bytes: &[u8]) -> bool {
+        let room = self.output.push_answer(bytes);
+        self.wake();
+        room
     }
 
     fn wake(&self) {

@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 
 use turnbuckle_net::{Front, HEADROOM, Outbox, Piece, Transmit, UdpListener, send_to};
-use turnbuckle_relay::{ClientPath, FiveTuple, Now, RelayedId};
+use turnbuckle_relay::{
+    ClientAddress, ClientPath, FiveTuple, Now, RelayedId, ServerAddress, Transport,
+};
 
 use crate::pace::Pace;
 use crate::shard::{Core, FromPeer};
@@ -101,6 +103,37 @@ impl Io {
             start: outgoing.start as u32,
             len: outgoing.len as u32,
         });
+    }
+
+    /// Queues the answer at another listener than the one its request came to (RFC 5780 §6.1): every shard has them all.
+    #[cold]
+    pub(super) fn answer_from(
+        &mut self,
+        slot: usize,
+        len: usize,
+        from: ServerAddress,
+        to: ClientAddress,
+    ) {
+        let Some(at) = self.endpoints.iter().position(|e| e.address == from.0) else {
+            return;
+        };
+        let path = ClientPath {
+            handle: at as u32,
+            five_tuple: FiveTuple {
+                client: to,
+                server: from,
+                transport: Transport::Udp,
+            },
+        };
+        let core = &mut self.core;
+        let place = core
+            .arena
+            .slot_mut(slot)
+            .get_mut(HEADROOM..HEADROOM.saturating_add(len));
+        if let (Some(place), Some(answer)) = (place, core.answer.get(..len)) {
+            place.copy_from_slice(answer);
+            self.queue(&path, Outgoing::payload(slot, len, 0));
+        }
     }
 
     /// Queues a part of a slot for a peer.
