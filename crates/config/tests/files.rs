@@ -32,7 +32,7 @@ fn secrets_and_accounts_come_from_files() {
         let secrets: Vec<_> = settings
             .secrets
             .iter()
-            .map(|secret| secret.expose())
+            .map(turnbuckle_config::Secret::expose)
             .collect();
         assert_eq!(secrets, ["0123456789abcdef0", "fedcba98765432100"]);
         assert_eq!(settings.users[0].name, "alice");

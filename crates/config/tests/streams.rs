@@ -373,7 +373,9 @@ fn render(outcome: &Outcome, source: &str) -> String {
 /// Each listener in a few words; `*` is every address.
 fn listeners(settings: &Settings) -> Vec<String> {
     let shown = |listener: &Listener| {
-        let address = listener.address.map_or("*".to_owned(), |ip| ip.to_string());
+        let address = listener
+            .address
+            .map_or_else(|| "*".to_owned(), |ip| ip.to_string());
         let proxied = if listener.proxied { " proxied" } else { "" };
         format!(
             "{} {address}:{}{proxied}",

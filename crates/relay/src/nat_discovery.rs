@@ -63,7 +63,10 @@ impl NatDiscovery {
     /// The address as clients know it.
     pub(crate) fn as_advertised(&self, server: SocketAddr) -> SocketAddr {
         let known = self.addresses.iter().find(|a| a.local == server.ip());
-        SocketAddr::new(known.map_or(server.ip(), |a| a.advertised), server.port())
+        SocketAddr::new(
+            known.map_or_else(|| server.ip(), |a| a.advertised),
+            server.port(),
+        )
     }
 
     fn alternate_ip(&self, ip: IpAddr) -> Option<IpAddr> {

@@ -2,7 +2,7 @@
 //!
 //! Owns no task. What has to be waited for is work for the stream shard.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use turnbuckle_relay::{ConnectionId, RelayedId, Traffic};
 /// All listeners and connections of TCP allocations. Empty in a shard of UDP clients.
 #[derive(Debug, Default)]
 pub(crate) struct PeerSockets {
-    listeners: HashMap<RelayedId, Listening>,
-    connections: HashMap<ConnectionId, Held>,
+    listeners: BTreeMap<RelayedId, Listening>,
+    connections: BTreeMap<ConnectionId, Held>,
     work: Vec<Work>,
     /// There is work.
     wanted: Arc<Notify>,
@@ -194,8 +194,10 @@ impl PeerSockets {
     /// Closes them all.
     pub(crate) fn clear(&mut self) {
         self.work.clear();
-        let listeners = self.listeners.drain().filter_map(|(_, l)| l.task);
-        let connections = self.connections.drain().filter_map(|(_, held)| match held {
+        let listeners = std::mem::take(&mut self.listeners).into_values();
+        let connections = std::mem::take(&mut self.connections).into_values();
+        let listeners = listeners.filter_map(|listening| listening.task);
+        let connections = connections.filter_map(|held| match held {
             Held::Connecting(task) => task,
             Held::Waiting(_) | Held::Carrying { .. } => None,
         });

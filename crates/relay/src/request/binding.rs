@@ -53,9 +53,9 @@ fn discover(rules: &NatDiscovery, request: &Request<'_>, room: usize) -> Result<
     if response_port == Some(0) {
         return Err(Reject::BadRequest("RESPONSE-PORT is 0"));
     }
-    let no_alternate = Reject::BadRequest("the address has no alternate");
-    let from = rules.changed(server, change).ok_or(no_alternate.clone())?;
-    let other = rules.changed(server, BOTH).ok_or(no_alternate)?;
+    let no_alternate = || Reject::BadRequest("the address has no alternate");
+    let from = rules.changed(server, change).ok_or_else(no_alternate)?;
+    let other = rules.changed(server, BOTH).ok_or_else(no_alternate)?;
     // RFC 5780 §7.5: to another port of the address that the request came from.
     // compliance: 5780-7.5-01
     let mut to = client;
