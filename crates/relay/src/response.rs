@@ -122,6 +122,7 @@ pub(crate) fn success(
         Success::PermissionsInstalled | Success::ChannelBound | Success::ConnectionBound { .. } => {
         }
     }
+    // compliance: 5780-6.1-12
     finish(answer, request, key, config)
 }
 

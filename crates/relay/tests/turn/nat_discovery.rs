@@ -96,6 +96,19 @@ fn padding_is_answered_by_no_more_than_was_sent() {
     }
 }
 
+// compliance: 5780-6.1-12
+#[test]
+fn where_credentials_are_asked_for_the_answer_is_signed() {
+    let mut net = discovery()
+        .config(|config| config.services.stun_needs_credentials = true)
+        .build();
+    let mut client = client(A1).user("alice", "wonderland");
+    let answer = client.ask(&mut net, &Request::binding()).expect_success();
+    assert!(answer.is_signed_with(&client.key().unwrap()));
+    let (_, _, answer) = client.detour(&mut net, &change(6));
+    assert!(answer.is_signed_with(&client.key().unwrap()));
+}
+
 #[test]
 fn only_over_udp() {
     let mut net = discovery().build();

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::net::SocketAddr;
 
 use turnbuckle_proto::{AttributeType, Class, Message, Method};
-use turnbuckle_relay::{ConnectionId, DropReason, TcpRelay, Traffic, Transport};
+use turnbuckle_relay::{CONNECT_TIMEOUT, ConnectionId, DropReason, TcpRelay, Traffic, Transport};
 use turnbuckle_testkit::{Answer, Client, Connecting, Network, Outcome, Request, Setup};
 
 // compliance: 6062-5.1-01
@@ -73,9 +73,10 @@ fn connects_and_answers_when_that_is_done() {
     assert_eq!(alice.connected(&mut net, asked.connection, true), None);
 }
 
-// compliance: 6062-5.2-07
+// compliance: 6062-5.2-07, 6062-5.2-08
 #[test]
 fn a_failure_is_447_and_leaves_nothing() {
+    assert!(CONNECT_TIMEOUT >= Duration::from_secs(30));
     let (mut net, mut alice) = allocated();
     for _ in 0..3 {
         let asked = alice.connect(&mut net, peer());
