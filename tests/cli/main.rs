@@ -2,16 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::{self, Command, Output};
-use std::thread;
-use std::time::Duration;
 
 use tempfile::TempDir;
-use turnbuckle_tests::{Deadline, Server, Signal, turnbuckle, turnctl};
+use turnbuckle_tests::{Server, Signal, turnbuckle, turnctl};
 
 #[test]
 fn every_error_of_a_file_is_told_at_once() {
@@ -146,45 +143,6 @@ fn other_signals_do_not_stop_the_server() {
 }
 
 #[test]
-fn shards_are_pinned_where_each_cpu_has_its_own() {
-    let cpus = cpus_in("/proc/thread-self/status");
-    let usable = thread::available_parallelism().unwrap().get();
-    for threads in [cpus.len(), cpus.len() + 1] {
-        let pinned = threads == cpus.len() && usable == cpus.len();
-        let server = Server::start(&format!("{SECRET}\nverbose\nrelay-threads={threads}"));
-        let said = if pinned {
-            "are pinned"
-        } else {
-            "are not pinned"
-        };
-        server.expect_log(said, |line| line.contains(said));
-        let deadline = Deadline::after(Duration::from_secs(10));
-        // One of each kind, in the order of their numbers.
-        let expected: Vec<Cpus> = match pinned {
-            true => [&cpus[..], &cpus]
-                .concat()
-                .iter()
-                .map(|&cpu| vec![cpu])
-                .collect(),
-            false => vec![cpus.clone(); 2 * threads],
-        };
-        loop {
-            // A thread pins itself when it starts to run.
-            let (shards, others) = cpus_of_threads(&server);
-            assert!(others.len() >= 3, "main, log and signals");
-            for (name, allowed) in others {
-                assert_eq!(allowed, cpus, "{name}");
-            }
-            if shards == expected {
-                break;
-            }
-            assert!(deadline.left().is_some(), "{shards:?}, not {expected:?}");
-            thread::yield_now();
-        }
-    }
-}
-
-#[test]
 fn the_log_holds_no_secret() {
     let server = Server::start(&format!("{SECRET}\nverbose\nuser=alice:her-own-password"));
     answers_binding(&server);
@@ -276,45 +234,10 @@ impl Run {
     }
 }
 
-/// Numbers of CPUs, rising.
-type Cpus = Vec<usize>;
-
-/// The CPUs that the threads of the server may run on: those of its shards by number, and of all others with their names.
-fn cpus_of_threads(server: &Server) -> (Vec<Cpus>, Vec<(String, Cpus)>) {
-    let mut shards = BTreeMap::new();
-    let mut others = Vec::new();
-    for task in fs::read_dir(format!("/proc/{}/task", server.process_id())).unwrap() {
-        let task = task.unwrap().path();
-        let name = fs::read_to_string(task.join("comm")).unwrap();
-        let cpus = cpus_in(task.join("status"));
-        match name.trim().strip_prefix("shard-") {
-            Some(number) => {
-                shards.insert(number.parse::<u8>().unwrap(), cpus);
-            }
-            None => others.push((name, cpus)),
-        }
-    }
-    (shards.into_values().collect(), others)
-}
-
-fn cpus_in(status: impl AsRef<Path>) -> Cpus {
-    let status = fs::read_to_string(status).unwrap();
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .expect("the kernel tells of CPUs");
-    let number = |text: &str| text.trim().parse::<usize>().unwrap();
-    let ranges = list.split(',').map(|range| match range.split_once('-') {
-        Some((first, last)) => number(first)..=number(last),
-        None => number(range)..=number(range),
-    });
-    ranges.flatten().collect()
-}
-
 fn answers_binding(server: &Server) {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket
-        .set_read_timeout(Some(Duration::from_secs(10)))
+        .set_read_timeout(Some(std::time::Duration::from_secs(10)))
         .unwrap();
     let mut request = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
     request.extend_from_slice(b"one binding!");

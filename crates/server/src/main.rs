@@ -15,7 +15,6 @@ mod listen;
 mod log;
 mod pace;
 mod peer_sockets;
-mod placement;
 mod server;
 mod session_log;
 mod settings_file;

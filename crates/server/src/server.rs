@@ -11,14 +11,13 @@ use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use turnbuckle_config::{Settings, Transport};
-use turnbuckle_net::{RelayOptions, pin_current_thread, raise_descriptor_limit};
+use turnbuckle_net::{RelayOptions, raise_descriptor_limit};
 use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
 
 use crate::clock::{self, Clock};
 use crate::deployment::Deployment;
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
-use crate::placement::cpus_of;
 use crate::session_log::SessionLog;
 use crate::shard::dtls::DtlsService;
 use crate::shard::rings::Doorbell;
@@ -79,10 +78,6 @@ pub(crate) fn run(
     let streams: Vec<_> = streams.into_iter().filter(|l| !l.is_empty()).collect();
     let doorbells =
         Doorbell::for_each(udp.len() + streams.len()).context("a shard cannot be made")?;
-    let cpus = cpus_of(deployment.shards).unwrap_or_default();
-    // UDP shards have them in order, and then stream shards.
-    let mut cpus = cpus.iter().copied().cycle();
-    let mut next_cpu = || cpus.next();
     let mut shards = Vec::new();
     let mut ids = (0..).map(ShardId);
     let parts = |id| Parts {
@@ -103,7 +98,6 @@ pub(crate) fn run(
         let handle = shard.handle();
         shards.push(Running::start(
             id,
-            next_cpu(),
             move || shard.run(),
             move || handle.stop(),
             &notices,
@@ -117,7 +111,6 @@ pub(crate) fn run(
         let stop = shard.stop_handle();
         shards.push(Running::start(
             id,
-            next_cpu(),
             move || shard.run(),
             move || stop.notify_one(),
             &notices,
@@ -155,19 +148,14 @@ struct Running {
 }
 
 impl Running {
-    /// The thread stays on `cpu`, if there is one.
     fn start(
         id: ShardId,
-        cpu: Option<usize>,
         run: impl FnOnce() -> io::Result<Report> + Send + 'static,
         stop: impl Fn() + 'static,
         notices: &Sender<Notice>,
     ) -> Result<Self> {
         let notices = notices.clone();
         let thread = spawn(&format!("shard-{}", id.0), move || {
-            if let Some(Err(error)) = cpu.map(pin_current_thread) {
-                tracing::warn!("shard {} cannot be pinned to its CPU: {error}", id.0);
-            }
             let (report, result) = match run() {
                 Ok(report) => (report, Ok(())),
                 Err(error) => (Report::default(), Err(error)),
