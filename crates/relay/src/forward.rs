@@ -141,12 +141,12 @@ impl Relay {
                 && let Some(allocation) = self.allocations.get_mut(id)
             {
                 allocation.traffic.count_to_peer(payload.len());
-                self.stats.count_to_peers(payload.len());
+                self.stats.count_to_peers(1, payload.len());
             }
             return decision;
         }
         allocation.traffic.count_to_peer(payload.len());
-        self.stats.count_to_peers(payload.len());
+        self.stats.count_to_peers(1, payload.len());
         Decision::ToPeer {
             relayed,
             peer: peer.0,
@@ -250,7 +250,7 @@ impl Relay {
             return self.drop(DropReason::TooLarge);
         };
         allocation.traffic.count_to_client(payload.len());
-        self.stats.count_to_clients(payload.len());
+        self.stats.count_to_clients(1, payload.len());
         Decision::ToClient { path, bytes }
     }
 
@@ -332,8 +332,7 @@ impl Relay {
         if let Some(allocation) = self.allocations.get_mut(id) {
             allocation.traffic.count_many_to_peer(count, payloads);
         }
-        self.stats.packets_to_peers = self.stats.packets_to_peers.wrapping_add(count as u64);
-        self.stats.bytes_to_peers = self.stats.bytes_to_peers.wrapping_add(payloads as u64);
+        self.stats.count_to_peers(count, payloads);
         Some(decision)
     }
 
@@ -392,9 +391,7 @@ impl Relay {
         if let Some(allocation) = self.allocations.get_mut(id) {
             allocation.traffic.count_many_to_client(packets, bytes);
         }
-        let stats = &mut self.stats;
-        stats.packets_to_clients = stats.packets_to_clients.wrapping_add(packets as u64);
-        stats.bytes_to_clients = stats.bytes_to_clients.wrapping_add(bytes as u64);
+        self.stats.count_to_clients(packets, bytes);
     }
 
     /// What becomes of a payload for an address of this host.

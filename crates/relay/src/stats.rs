@@ -57,14 +57,14 @@ impl Stats {
     }
 
     #[inline]
-    pub(crate) fn count_to_peers(&mut self, bytes: usize) {
-        self.packets_to_peers = self.packets_to_peers.wrapping_add(1);
+    pub(crate) fn count_to_peers(&mut self, packets: usize, bytes: usize) {
+        self.packets_to_peers = self.packets_to_peers.wrapping_add(packets as u64);
         self.bytes_to_peers = self.bytes_to_peers.wrapping_add(bytes as u64);
     }
 
     #[inline]
-    pub(crate) fn count_to_clients(&mut self, bytes: usize) {
-        self.packets_to_clients = self.packets_to_clients.wrapping_add(1);
+    pub(crate) fn count_to_clients(&mut self, packets: usize, bytes: usize) {
+        self.packets_to_clients = self.packets_to_clients.wrapping_add(packets as u64);
         self.bytes_to_clients = self.bytes_to_clients.wrapping_add(bytes as u64);
     }
 
