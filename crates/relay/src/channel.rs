@@ -106,6 +106,11 @@ impl Channels {
         self.index_peers();
     }
 
+    /// Those that have not expired, in order of their numbers.
+    pub(crate) fn live(&self, now: Instant) -> impl Iterator<Item = &ChannelBinding> {
+        self.by_number.iter().filter(move |c| c.expires > now)
+    }
+
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.by_number.iter().map(|c| c.expires).min()
     }

@@ -93,8 +93,14 @@ pub enum EndReason {
     Expired,
     /// The client's connection is closed.
     Disconnected,
-    /// The server stops or the operator ended it.
+    /// The server stops.
     Ended,
+    /// The operator ended it.
+    Operator,
+    /// The operator does not want this user any more.
+    Revoked,
+    /// The credential that made it has expired, and the operator wants allocations to end with their credentials.
+    CredentialExpired,
 }
 
 impl EndReason {
@@ -104,6 +110,9 @@ impl EndReason {
             Self::Expired => "expired",
             Self::Disconnected => "client disconnected",
             Self::Ended => "ended by server",
+            Self::Operator => "ended by operator",
+            Self::Revoked => "user revoked",
+            Self::CredentialExpired => "credential expired",
         }
     }
 }

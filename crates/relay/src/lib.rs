@@ -50,6 +50,7 @@ mod relayed;
 mod request;
 mod reservation;
 mod response;
+mod session;
 mod slots;
 mod snapshot;
 mod stats;
@@ -85,6 +86,7 @@ pub use relayed::{
     SHARDS_MAX, ShardId,
 };
 pub use reservation::ReservationToken;
+pub use session::{Session, SessionChannel, SessionPermission};
 pub use snapshot::{RestoreError, Snapshot};
 pub use stats::{DropReason, REJECT_CODES, Stats};
 pub use tcp_relay::{CONNECT_TIMEOUT, ConnectionId, Incoming, LateAnswer, TcpRelay};

@@ -90,6 +90,11 @@ impl Permissions {
         self.0.retain(|p| family(p.ip) != unwanted);
     }
 
+    /// Those that have not expired.
+    pub(crate) fn live(&self, now: Instant) -> impl Iterator<Item = &Permission> {
+        self.0.iter().filter(move |p| p.expires > now)
+    }
+
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
         self.0.iter().map(|p| p.expires).min()
     }

@@ -258,10 +258,7 @@ impl Relay {
 
     /// Ends every allocation: the server stops.
     pub fn handle_stop(&mut self, now: Now, sockets: &mut impl RelaySockets) {
-        let all: Vec<AllocationId> = self.allocations.iter().map(|(id, _)| id).collect();
-        for id in all {
-            self.delete(now.instant, id, EndReason::Ended, sockets);
-        }
+        self.end_sessions(now, EndReason::Ended, sockets, |_| true);
         while let Some(last) = self.reservations.last_expiry() {
             if let Some(relayed) = self.reservations.pop_due(last) {
                 self.give_up(relayed, sockets);

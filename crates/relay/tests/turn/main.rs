@@ -28,6 +28,7 @@ mod reservation;
 mod responses;
 mod security_features;
 mod services;
+mod sessions;
 mod snapshot;
 mod tcp_relay;
 
