@@ -32,22 +32,21 @@ impl Relay {
     /// The server that the client of an Allocate request is sent to, one after the other; `None` if it is served here.
     ///
     /// The address is of the family that the request came over (RFC 8489 §10). A list that names the very address
-    /// that the client has come to sends nobody away, so that two servers cannot send a client to and fro.
+    /// that the client has come to sends nobody away, so that two servers cannot send a client to and fro; while this server is
+    /// drained, it sends them to the others.
     // compliance: 8489-10-01, 8489-10-02
     pub(crate) fn alternate_server(&mut self, request: &Request<'_>) -> Option<SocketAddr> {
         let five_tuple = &request.path.five_tuple;
         let here = five_tuple.server.0;
         let servers = self.config.alternates.for_transport(five_tuple.transport);
         let advertised = self.ports.as_advertised(here);
-        if servers
-            .iter()
-            .any(|&server| server == here || server == advertised)
-        {
+        let is_here = |server: &SocketAddr| *server == here || *server == advertised;
+        if !self.config.draining && servers.iter().any(is_here) {
             return None;
         }
         let of_family = || {
             let servers = servers.iter();
-            servers.filter(|server| server.is_ipv4() == here.is_ipv4())
+            servers.filter(|server| server.is_ipv4() == here.is_ipv4() && !is_here(server))
         };
         let turn = self.next_alternate.checked_rem(of_family().count())?;
         let chosen = of_family().nth(turn).copied();

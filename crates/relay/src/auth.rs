@@ -53,6 +53,8 @@ pub enum Unauthorized {
     Expired { seconds_ago: u64 },
     #[error("the realm is not this server's")]
     WrongRealm,
+    #[error("the user is revoked")]
+    Revoked,
 }
 
 /// Whom a request comes from.
@@ -172,6 +174,9 @@ pub(crate) fn authenticate(
     // RFC 8489 §9.2.4 looks at the age of the nonce last, when the request is known to be genuine.
     if !is_fresh {
         return Err(Reject::StaleNonce);
+    }
+    if config.revoked.contains(&user.stable_name) {
+        return Err(Reject::Unauthorized(Unauthorized::Revoked));
     }
     // RFC 8656 §5: all requests but Allocate come from the user who made the allocation.
     if known.is_none() && allocation.is_some() && message.method() != Method::ALLOCATE {

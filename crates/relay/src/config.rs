@@ -1,6 +1,7 @@
 //! Parameters of the state machine. The file formats are somebody else's business.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use turnbuckle_proto::AddressFamily;
@@ -42,6 +43,10 @@ pub struct Config {
     pub mobility: bool,
     /// Where clients that want to allocate are sent to; by default nowhere.
     pub alternates: Alternates,
+    /// Allocate requests are refused: with 300 where the client has an alternate, else with 508. What there is goes on.
+    pub draining: bool,
+    /// Stable names of users whose requests are refused with 401, whatever their credentials.
+    pub revoked: Arc<BTreeSet<Arc<str>>>,
     /// Most permissions, and most channels, that one allocation may hold.
     pub permissions_max: usize,
     /// TCP allocations (RFC 6062); `None` refuses them with 442.
@@ -124,6 +129,8 @@ impl Config {
             wide_channels: false,
             mobility: false,
             alternates: Alternates::default(),
+            draining: false,
+            revoked: Arc::default(),
             permissions_max: PERMISSIONS_MAX,
             tcp_relay: None,
             nat_discovery: None,

@@ -55,6 +55,8 @@ pub enum Reject {
     QuotaReached(Exceeded),
     #[error("no relay port can be had")]
     InsufficientCapacity,
+    #[error("the server is being drained and takes no new allocations")]
+    Draining,
 }
 
 impl Reject {
@@ -76,7 +78,7 @@ impl Reject {
             Self::ConnectionExists => 446,
             Self::ConnectionFailed => 447,
             Self::QuotaReached(_) => 486,
-            Self::InsufficientCapacity | Self::TooMany { .. } => 508,
+            Self::InsufficientCapacity | Self::Draining | Self::TooMany { .. } => 508,
         }
     }
 

@@ -47,6 +47,9 @@ impl Relay {
         if let Some(server) = self.alternate_server(request) {
             return Err(Reject::TryAlternate(server));
         }
+        if self.config.draining {
+            return Err(Reject::Draining);
+        }
         // Step 3.
         let transport = match request.message.requested_transport()? {
             None => return Err(Reject::BadRequest("REQUESTED-TRANSPORT is missing")),

@@ -22,6 +22,7 @@ mod icmp;
 mod mobility;
 mod nat_discovery;
 mod nonce;
+mod operator;
 mod peers;
 mod refresh;
 mod reservation;
