@@ -50,6 +50,12 @@ impl Clock {
     }
 }
 
+/// The monotonic clock, for what has nothing to do with packets.
+#[allow(clippy::disallowed_methods, reason = "the host's clock")]
+pub(crate) fn monotonic() -> Instant {
+    Instant::now()
+}
+
 /// Seconds since 1970; 0 on a host whose clock stands before.
 #[allow(clippy::disallowed_methods, reason = "the host's clock")]
 pub(crate) fn unix_seconds() -> u64 {

@@ -5,11 +5,14 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 
 mod cli;
 mod clock;
+#[allow(dead_code, reason = "asked by whoever looks after the server")]
+mod control;
 mod deployment;
 mod listen;
 mod log;
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let Some(settings) = loaded.settings else {
         return ExitCode::from(WRONG_CONFIGURATION);
     };
+    let settings = Arc::new(settings);
     let file = loaded.file.as_deref();
     let run = || -> Result<()> {
         if args.check {

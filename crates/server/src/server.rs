@@ -15,6 +15,7 @@ use turnbuckle_net::{RelayOptions, raise_descriptor_limit};
 use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
 
 use crate::clock::{self, Clock};
+use crate::control::{Control, Controlled, Shard, ShardKind, Shards, State};
 use crate::deployment::Deployment;
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
@@ -29,7 +30,7 @@ use crate::tls::{Finding, TlsOptions, TlsService, Watch};
 
 /// Runs until a signal stops it. An error means that it could not start, or could not go on.
 pub(crate) fn run(
-    settings: &Settings,
+    settings: &Arc<Settings>,
     deployment: Deployment,
     file: Option<&Path>,
     log: &Log,
@@ -79,6 +80,7 @@ pub(crate) fn run(
     let doorbells =
         Doorbell::for_each(udp.len() + streams.len()).context("a shard cannot be made")?;
     let mut shards = Vec::new();
+    let mut running = Vec::new();
     let mut ids = (0..).map(ShardId);
     let parts = |id| Parts {
         id,
@@ -95,38 +97,40 @@ pub(crate) fn run(
             .clone()
             .map(|service| (service, dtls_rules(settings, deployment.shards)));
         let shard = UdpShard::new(parts(id), listeners, dtls).context("a shard cannot be made")?;
-        let handle = shard.handle();
-        shards.push(Running::start(
-            id,
-            move || shard.run(),
-            move || handle.stop(),
-            &notices,
-        )?);
+        shards.push(Shard {
+            kind: ShardKind::Udp,
+            mailbox: shard.mailbox(),
+        });
+        running.push(start_shard(id, move || shard.run(), &notices)?);
     }
     let stream_ids: Vec<ShardId> = ids.by_ref().take(streams.len()).collect();
     let posts = Post::between(&stream_ids);
     for ((listeners, id), post) in streams.into_iter().zip(stream_ids).zip(posts) {
         let shard = StreamShard::new(parts(id), listeners, rules.clone(), post)
             .context("a shard cannot be made")?;
-        let stop = shard.stop_handle();
-        shards.push(Running::start(
-            id,
-            move || shard.run(),
-            move || stop.notify_one(),
-            &notices,
-        )?);
+        shards.push(Shard {
+            kind: ShardKind::Stream,
+            mailbox: shard.mailbox(),
+        });
+        running.push(start_shard(id, move || shard.run(), &notices)?);
     }
     drop(events);
     watch_signals(signals, notices)?;
-    tracing::info!("ready: {} shard{}", shards.len(), plural(shards.len()));
+    let control = Control::new(Controlled {
+        shards: Shards(shards),
+        settings: Arc::clone(settings),
+        quota,
+        ports,
+        log: log.clone(),
+    });
+    control.set_state(State::Ready);
+    tracing::info!("ready: {} shard{}", running.len(), plural(running.len()));
 
     let outcome = wait(&inbox, log, tls.as_ref());
-    for shard in &shards {
-        (shard.stop)();
-    }
+    control.stop_shards();
     let mut total = Report::default();
-    for shard in shards {
-        total.add(&shard.join());
+    for shard in running {
+        total.add(&shard.join().unwrap_or_default());
     }
     // All senders are gone with the shards.
     let _ = session_log.join();
@@ -141,38 +145,21 @@ enum Notice {
     ShardEnded(ShardId, io::Result<()>),
 }
 
-/// A shard in its thread.
-struct Running {
-    stop: Box<dyn Fn()>,
-    thread: JoinHandle<Report>,
-}
-
-impl Running {
-    fn start(
-        id: ShardId,
-        run: impl FnOnce() -> io::Result<Report> + Send + 'static,
-        stop: impl Fn() + 'static,
-        notices: &Sender<Notice>,
-    ) -> Result<Self> {
-        let notices = notices.clone();
-        let thread = spawn(&format!("shard-{}", id.0), move || {
-            let (report, result) = match run() {
-                Ok(report) => (report, Ok(())),
-                Err(error) => (Report::default(), Err(error)),
-            };
-            // Nobody listens any more when the server is being stopped.
-            let _ = notices.send(Notice::ShardEnded(id, result));
-            report
-        })?;
-        Ok(Self {
-            stop: Box::new(stop),
-            thread,
-        })
-    }
-
-    fn join(self) -> Report {
-        self.thread.join().unwrap_or_default()
-    }
+fn start_shard(
+    id: ShardId,
+    run: impl FnOnce() -> io::Result<Report> + Send + 'static,
+    notices: &Sender<Notice>,
+) -> Result<JoinHandle<Report>> {
+    let notices = notices.clone();
+    spawn(&format!("shard-{}", id.0), move || {
+        let (report, result) = match run() {
+            Ok(report) => (report, Ok(())),
+            Err(error) => (Report::default(), Err(error)),
+        };
+        // Nobody listens any more when the server is being stopped.
+        let _ = notices.send(Notice::ShardEnded(id, result));
+        report
+    })
 }
 
 /// Handles what comes until the server is to stop.

@@ -12,12 +12,14 @@ use std::time::Duration;
 use turnbuckle_net::{Arena, Events, HEADROOM, Poll, RelayOptions, SendReport, send_to};
 use turnbuckle_proto::Icmp;
 use turnbuckle_relay::{
-    ClientPath, Config, Decision, Event, Handover, Now, Packet, Quota, Relay, RelayedId,
-    RelayedPorts, ShardId, Span, Stats,
+    ClientPath, Config, Decision, EndReason, Event, Handover, Now, Packet, Quota, Relay, RelayedId,
+    RelayedPorts, Session, ShardId, Span, Stats,
 };
 
 use crate::clock::Clock;
-use crate::shard::rings::{Doorbell, Doorbells, Rings};
+use crate::shard::figures::Allocations;
+use crate::shard::mailbox::Mailbox;
+use crate::shard::rings::{Doorbells, Rings};
 use crate::sockets::{Opener, SocketTable};
 
 pub(crate) use dtls_report::DtlsReport;
@@ -28,6 +30,9 @@ pub(crate) mod dtls;
 mod dtls_report;
 #[cfg_attr(not(feature = "dtls"), allow(dead_code, reason = "nobody is bound"))]
 mod dtls_rules;
+#[allow(dead_code, reason = "read by whoever looks after the server")]
+pub(crate) mod figures;
+pub(crate) mod mailbox;
 pub(crate) mod rings;
 pub(crate) mod stream;
 #[cfg_attr(
@@ -86,6 +91,9 @@ pub(crate) struct Core {
     pub(crate) answer: Box<[u8]>,
     pub(crate) clock: Clock,
     pub(crate) report: Report,
+    /// Live ones, as the events tell.
+    pub(crate) allocations: Allocations,
+    mailbox: Arc<Mailbox>,
     rings: Rings,
     rebuild: Rebuild,
 }
@@ -127,8 +135,11 @@ impl Core {
         let poll = Poll::new()?;
         let rings = Rings::new(parts.id, parts.doorbells)?;
         poll.add(rings.doorbell().waker(), DOORBELL)?;
+        let mailbox = Mailbox::new(parts.id, Arc::clone(rings.doorbell()));
         Ok(Self {
             poll,
+            mailbox: Arc::new(mailbox),
+            allocations: Allocations::default(),
             rings,
             relay: rebuild.relay()?,
             sockets: SocketTable::new(parts.relay_options),
@@ -268,9 +279,37 @@ impl Core {
         })
     }
 
-    /// What others ring when this shard has something to do, and sleeps.
-    pub(crate) fn doorbell(&self) -> Arc<Doorbell> {
-        Arc::clone(self.rings.doorbell())
+    /// Where others ask the shard for something.
+    pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    /// The live allocations, or those of one stable name.
+    pub(crate) fn sessions(&mut self, user: Option<&str>) -> Vec<Session> {
+        let now = self.clock.now();
+        let sessions = self.relay.sessions(now);
+        sessions
+            .filter(|session| user.is_none_or(|user| *session.user == *user))
+            .collect()
+    }
+
+    /// Ends the allocations of one stable name; how many there were.
+    pub(crate) fn end_sessions(&mut self, user: &str, why: EndReason) -> usize {
+        let now = self.clock.now();
+        let mut sockets = Opener {
+            table: &mut self.sockets,
+            poll: &self.poll,
+        };
+        self.relay
+            .end_sessions(now, why, &mut sockets, |name| name == user)
+    }
+
+    /// What has been done so far.
+    pub(crate) fn report(&self) -> Report {
+        Report {
+            stats: self.relay.stats().clone(),
+            ..self.report.clone()
+        }
     }
 
     /// The [`DOORBELL`] is ready.
@@ -405,6 +444,7 @@ impl Core {
 
     /// Hands an event to the log, which must never hold up a packet.
     pub(crate) fn tell(&mut self, event: Event) {
+        self.allocations.follow(&event);
         match self.rebuild.events.try_send((self.rebuild.id, event)) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
@@ -432,6 +472,7 @@ impl Core {
             self.sockets.clear();
             self.rebuild.ports.release_shard(self.rebuild.id);
             self.relay = self.rebuild.relay()?;
+            self.allocations = Allocations::default();
         }
         Ok(sound)
     }
@@ -447,8 +488,8 @@ impl Core {
         while let Some(event) = self.relay.poll_event() {
             self.tell(event);
         }
-        self.report.stats = self.relay.stats().clone();
-        self.report
+        self.mailbox.close();
+        self.report()
     }
 }
 

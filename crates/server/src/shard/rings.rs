@@ -112,6 +112,7 @@ impl Rings {
         })
     }
 
+    /// What others ring when this shard has something to do, and sleeps.
     pub(crate) const fn doorbell(&self) -> &Arc<Doorbell> {
         &self.own
     }

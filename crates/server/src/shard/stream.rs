@@ -1,7 +1,7 @@
 //! The shard of TCP and TLS clients: a tokio runtime on one thread. Each connection is a task; one more task waits for the epoll set
 //! that holds the relay sockets.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,6 +19,8 @@ use turnbuckle_net::Events;
 use turnbuckle_proto::{Frame, next_frame, next_frame_rfc5766};
 use turnbuckle_relay::{self as relay, ShardId};
 
+use crate::shard::figures::{Figures, ListenerFigures, ListenerKind};
+use crate::shard::mailbox::{Command, Mailbox};
 use crate::shard::{Core, Parts, Report};
 use crate::tls::TlsService;
 
@@ -37,7 +39,6 @@ use state::State;
 
 /// A stream shard before and while it runs.
 pub(crate) struct StreamShard {
-    stop: Arc<Notify>,
     core: Core,
     listeners: Vec<StreamListener>,
     rules: Rules,
@@ -78,6 +79,8 @@ pub(crate) struct Rules {
 /// What all tasks of a shard hold.
 pub(super) struct Shared {
     state: RefCell<State>,
+    mailbox: Arc<Mailbox>,
+    listening: RefCell<Vec<Rc<Listening>>>,
     rules: Rules,
     id: ShardId,
     relays_tcp: bool,
@@ -87,6 +90,14 @@ pub(super) struct Shared {
     next_frame: fn(&[u8]) -> Frame,
     /// The relay's next deadline is earlier than the one being slept for.
     timer: Notify,
+}
+
+/// A listener whose task accepts.
+struct Listening {
+    address: SocketAddr,
+    proxied: bool,
+    /// Connections since it was opened.
+    accepted: Cell<u64>,
 }
 
 impl StreamShard {
@@ -102,7 +113,6 @@ impl StreamShard {
             false => next_frame,
         };
         Ok(Self {
-            stop: Arc::new(Notify::new()),
             id: parts.id,
             relays_tcp: parts.config.tcp_relay.is_some(),
             core: Core::new(parts, SLOTS)?,
@@ -113,18 +123,17 @@ impl StreamShard {
         })
     }
 
-    /// Tells the shard to end its allocations and return.
-    pub(crate) fn stop_handle(&self) -> Arc<Notify> {
-        Arc::clone(&self.stop)
+    /// Where others ask the shard for something.
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(self.core.mailbox())
     }
 
     /// Serves until it is told to stop. An error means that the shard cannot go on.
     pub(crate) fn run(self) -> io::Result<Report> {
-        let stop = Arc::clone(&self.stop);
-        self.run_until(async move { stop.notified().await })
+        self.run_until(std::future::pending())
     }
 
-    /// Serves beside `end`, on the same thread, until that is ready.
+    /// Serves beside `end`, on the same thread, until that is ready or the shard is told to stop.
     fn run_until(self, end: impl Future<Output = ()>) -> io::Result<Report> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
@@ -133,7 +142,9 @@ impl StreamShard {
         // A descriptor of its own, so that the waiting does not borrow what is waited for.
         let poll = self.core.poll.as_fd().try_clone_to_owned()?;
         let shared = Rc::new(Shared {
+            mailbox: Arc::clone(self.core.mailbox()),
             state: RefCell::new(State::new(self.core, &self.rules)),
+            listening: RefCell::default(),
             rules: self.rules,
             id: self.id,
             relays_tcp: self.relays_tcp,
@@ -144,10 +155,7 @@ impl StreamShard {
         let tasks = LocalSet::new();
         let result = tasks.block_on(&runtime, async {
             for listener in self.listeners {
-                listener.socket.set_nonblocking(true)?;
-                let socket = tokio::net::TcpListener::from_std(listener.socket)?;
-                let shared = Rc::clone(&shared);
-                task::spawn_local(accept(shared, socket, listener.proxied));
+                listen(&shared, listener)?;
             }
             if self.relays_tcp {
                 let shared = Rc::clone(&shared);
@@ -172,14 +180,30 @@ impl StreamShard {
     }
 }
 
+/// Starts a task that accepts.
+fn listen(shared: &Rc<Shared>, listener: StreamListener) -> io::Result<()> {
+    listener.socket.set_nonblocking(true)?;
+    let listening = Rc::new(Listening {
+        address: listener.socket.local_addr()?,
+        proxied: listener.proxied,
+        accepted: Cell::new(0),
+    });
+    let socket = tokio::net::TcpListener::from_std(listener.socket)?;
+    shared.listening.borrow_mut().push(Rc::clone(&listening));
+    task::spawn_local(accept(Rc::clone(shared), socket, listening));
+    Ok(())
+}
+
 /// Accepts for ever. Running out of descriptors or memory makes it wait, never spin: connections stay in the kernel's queue.
 // compliance: 8489-12-04, 8656-5-10
-async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, proxied: bool) {
+async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, listening: Rc<Listening>) {
+    let proxied = listening.proxied;
     let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
+                listening.accepted.set(listening.accepted.get() + 1);
                 let trusted = proxied && shared.is_trusted_proxy(peer);
                 let admitted = shared.state.borrow_mut().admit(peer, trusted);
                 if let Some(id) = admitted {
@@ -203,7 +227,8 @@ async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, proxied: 
     }
 }
 
-/// Takes what arrives at relay sockets and from other shards, and ends what expires, for ever.
+/// Takes what arrives at relay sockets and from other shards, ends what expires, and does what the shard is asked for, until it is
+/// told to stop.
 // compliance: 8656-16-01
 async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Result<()> {
     let mut events = Events::with_capacity(EVENTS);
@@ -235,6 +260,9 @@ async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Resul
         if turn.is_err() {
             shared.state.borrow_mut().recover()?;
         }
+        if shared.obey() {
+            return Ok(());
+        }
         // Connections have their turn in any case.
         task::yield_now().await;
     }
@@ -246,6 +274,48 @@ impl Shared {
             .proxies
             .iter()
             .any(|net| net.contains(&peer.ip()))
+    }
+
+    /// Does what the shard is asked for; true if it is to stop.
+    fn obey(&self) -> bool {
+        let mut stops = false;
+        while let Some(command) = self.mailbox.take() {
+            match command {
+                Command::Report(reply) => reply.send(self.figures()),
+                Command::Sessions { user, reply } => {
+                    let mut state = self.state.borrow_mut();
+                    reply.send(state.core.sessions(user.as_deref()));
+                }
+                Command::End { user, why, reply } => {
+                    let mut state = self.state.borrow_mut();
+                    let ended = state.core.end_sessions(&user, why);
+                    state.follow_events();
+                    reply.send(ended);
+                }
+                Command::Stop => stops = true,
+            }
+        }
+        stops
+    }
+
+    fn figures(&self) -> Figures {
+        let state = self.state.borrow();
+        let listening = self.listening.borrow();
+        let listeners = listening.iter().map(|listening| ListenerFigures {
+            kind: match listening.proxied {
+                true => ListenerKind::Proxied,
+                false => ListenerKind::Stream,
+            },
+            address: listening.address,
+            received: listening.accepted.get(),
+            kernel_drops: None,
+        });
+        Figures {
+            report: state.core.report(),
+            allocations: state.core.allocations,
+            connections: state.connections(),
+            listeners: listeners.collect(),
+        }
     }
 
     /// When the relay wants to be called; remembered, so that an earlier wish is noticed.

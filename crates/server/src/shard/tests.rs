@@ -11,9 +11,13 @@ use turnbuckle_proto::{
 };
 use turnbuckle_relay::{Credentials, DropReason, Limits, NonceKey, PeerRule, RelayAddress, Users};
 
+use super::figures::{Figures, ListenerKind};
+use super::mailbox::Command;
+use super::rings::Doorbell;
 use super::stream::{Post, Rules, StreamListener, StreamShard};
 use super::udp::UdpShard;
 use super::*;
+use crate::control::{Shard, ShardKind, Shards};
 
 #[test]
 fn two_callers_meet_whatever_shards_and_transports_they_have() {
@@ -101,6 +105,98 @@ fn a_burst_is_relayed_or_counted() {
     );
 }
 
+#[test]
+fn shards_tell_what_they_do_while_they_do_it() {
+    let site = Site::start(&[Kind::Udp, Kind::Stream]);
+    let shards = site.shards();
+    let mut clients: Vec<_> = [0, 0, 1].map(|shard| site.client(shard)).into();
+    for client in &mut clients {
+        client.allocate();
+    }
+    let [udp, stream] = figures(&shards);
+    assert_eq!(
+        udp.allocations,
+        Allocations {
+            udp: 2,
+            ..Allocations::default()
+        }
+    );
+    assert_eq!(
+        stream.allocations,
+        Allocations {
+            tcp: 1,
+            ..Allocations::default()
+        }
+    );
+    assert_eq!((udp.connections, stream.connections), (0, 1));
+    assert_eq!(
+        (
+            udp.report.stats.allocations,
+            stream.report.stats.allocations
+        ),
+        (2, 1)
+    );
+    let listeners = [udp, stream].map(|figures| figures.listeners);
+    let [[udp], [stream]] = listeners.each_ref().map(Vec::as_slice) else {
+        panic!("{listeners:?}");
+    };
+    assert_eq!(
+        (udp.kind, udp.address, udp.received, udp.kernel_drops),
+        (ListenerKind::Udp, site.shards[0].address, 2, Some(0))
+    );
+    assert_eq!(
+        (stream.kind, stream.address, stream.received),
+        (ListenerKind::Stream, site.shards[1].address, 1)
+    );
+    clients[0].delete();
+    let [udp, _] = figures(&shards);
+    assert_eq!(
+        (udp.allocations.total(), udp.report.stats.allocations),
+        (1, 2)
+    );
+    assert_eq!(site.stop().stats.allocations, 3);
+}
+
+#[test]
+fn sessions_of_all_shards_are_listed_and_ended_by_name() {
+    let site = Site::start(&[Kind::Udp, Kind::Stream]);
+    let shards = site.shards();
+    let mut clients = [0, 1].map(|shard| site.client(shard));
+    let relayed = clients.each_mut().map(Client::allocate);
+    // The oldest comes first.
+    let listed = shards.sessions(Some(Relay::ANONYMOUS));
+    let addresses = listed.iter().map(|session| session.relayed.v4.unwrap());
+    assert_eq!(addresses.collect::<Vec<_>>(), relayed);
+    assert_eq!(shards.sessions(None).len(), 2);
+    assert_eq!(shards.sessions(Some("somebody else")), []);
+    assert_eq!(shards.end("somebody else", EndReason::Operator), 0);
+    assert_eq!(shards.end(Relay::ANONYMOUS, EndReason::Operator), 2);
+    assert_eq!(shards.sessions(None), []);
+    // They may come again, over the connection that they have.
+    for client in &mut clients {
+        client.allocate();
+    }
+    assert_eq!(shards.sessions(None).len(), 2);
+    assert_eq!(site.stop().stats.allocations, 4);
+}
+
+/// A shard that is gone takes nobody's time: that it does not answer is told.
+#[test]
+fn a_shard_that_has_ended_is_not_waited_for() {
+    let site = Site::start(&[Kind::Udp, Kind::Stream]);
+    let shards = site.shards();
+    site.stop();
+    let reports = shards.reports();
+    assert_eq!(reports.len(), 2);
+    assert!(reports.iter().all(|report| report.figures.is_none()));
+}
+
+fn figures<const N: usize>(shards: &Shards) -> [Figures; N] {
+    let reports = shards.reports().into_iter();
+    let figures: Vec<_> = reports.map(|report| report.figures.unwrap()).collect();
+    figures.try_into().unwrap()
+}
+
 /// What shards of a server are made of that relays to loopback for anybody.
 pub(crate) fn parts(shards: usize) -> Vec<Parts> {
     let loopback = Ipv4Addr::LOCALHOST.into();
@@ -153,7 +249,7 @@ struct Site {
 struct Running {
     kind: Kind,
     address: SocketAddr,
-    stop: Box<dyn Fn()>,
+    mailbox: Arc<Mailbox>,
     thread: JoinHandle<Report>,
 }
 
@@ -175,10 +271,21 @@ impl Site {
         Client { wire, requests: 0 }
     }
 
+    fn shards(&self) -> Shards {
+        let shard = |shard: &Running| Shard {
+            kind: match shard.kind {
+                Kind::Udp => ShardKind::Udp,
+                Kind::Stream => ShardKind::Stream,
+            },
+            mailbox: Arc::clone(&shard.mailbox),
+        };
+        Shards(self.shards.iter().map(shard).collect())
+    }
+
     fn stop(self) -> Report {
         let mut total = Report::default();
         for shard in &self.shards {
-            (shard.stop)();
+            shard.mailbox.post(Command::Stop);
         }
         for shard in self.shards {
             total.add(&shard.thread.join().unwrap());
@@ -195,11 +302,10 @@ impl Running {
                 let listener = UdpListener::bind(&ListenerOptions::new(any)).unwrap();
                 let address = listener.local_address();
                 let shard = UdpShard::new(parts, vec![listener], None).unwrap();
-                let handle = shard.handle();
                 Self {
                     kind,
                     address,
-                    stop: Box::new(move || handle.stop()),
+                    mailbox: shard.mailbox(),
                     thread: thread::spawn(|| shard.run().unwrap()),
                 }
             }
@@ -221,11 +327,10 @@ impl Running {
                 };
                 let post = Post::between(&[parts.id]).remove(0);
                 let shard = StreamShard::new(parts, vec![listener], rules, post).unwrap();
-                let stop = shard.stop_handle();
                 Self {
                     kind,
                     address,
-                    stop: Box::new(move || stop.notify_one()),
+                    mailbox: shard.mailbox(),
                     thread: thread::spawn(|| shard.run().unwrap()),
                 }
             }
@@ -336,6 +441,12 @@ impl Client {
 
     fn refresh(&mut self) {
         self.ask(Method::REFRESH, |_| {});
+    }
+
+    fn delete(&mut self) {
+        self.ask(Method::REFRESH, |message| {
+            message.lifetime(0).unwrap();
+        });
     }
 
     fn ask(&mut self, method: Method, fill: impl FnOnce(&mut MessageBuilder<'_>)) -> Vec<u8> {

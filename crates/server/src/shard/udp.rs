@@ -6,7 +6,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use turnbuckle_net::{Events, Front, HEADROOM, Piece, Received, UdpListener};
@@ -16,7 +15,8 @@ use turnbuckle_relay::{
 };
 
 use crate::shard::dtls::{Dtls, DtlsService};
-use crate::shard::rings::Doorbell;
+use crate::shard::figures::{Figures, ListenerFigures, ListenerKind};
+use crate::shard::mailbox::{Command, Mailbox};
 use crate::shard::{Core, DOORBELL, DtlsRules, HANDOVERS_PER_TURN, Held, Parts, Report};
 
 pub(super) use outgoing::Io;
@@ -29,16 +29,8 @@ mod outgoing;
 
 /// A UDP shard before and while it runs.
 pub(crate) struct UdpShard {
-    handle: Arc<Handle>,
     events: Events,
     clients: Clients,
-}
-
-/// What others may ask of a running shard.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    doorbell: Arc<Doorbell>,
-    stop: AtomicBool,
 }
 
 /// All of a shard that its list of events is not a part of.
@@ -53,6 +45,7 @@ struct Clients {
     batch: Batch,
     /// Counts the turns, round and round.
     turn: u32,
+    stops: bool,
 }
 
 /// How far a batch has been handled: kept so that a panic over one packet does not lose those behind it.
@@ -70,14 +63,6 @@ enum From {
     Relayed(RelayedId),
 }
 
-impl Handle {
-    /// Asks the shard to end its allocations and return.
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        self.doorbell.waker().wake();
-    }
-}
-
 impl UdpShard {
     /// Fails if the kernel gives no epoll, no eventfd or no randomness.
     ///
@@ -91,12 +76,7 @@ impl UdpShard {
             .map(|(service, rules)| Dtls::new(service, rules, &parts.config))
             .transpose()?;
         let core = Core::new(parts, SLOTS + 1)?;
-        let handle = Arc::new(Handle {
-            doorbell: core.doorbell(),
-            stop: AtomicBool::new(false),
-        });
         Ok(Self {
-            handle,
             events: Events::with_capacity(EVENTS),
             clients: Clients {
                 io: Io::new(core, listeners)?,
@@ -109,18 +89,20 @@ impl UdpShard {
                     next: 0,
                 },
                 turn: 0,
+                stops: false,
             },
         })
     }
 
-    pub(crate) fn handle(&self) -> Arc<Handle> {
-        Arc::clone(&self.handle)
+    /// Where others ask the shard for something.
+    pub(crate) fn mailbox(&self) -> Arc<Mailbox> {
+        Arc::clone(self.clients.io.core.mailbox())
     }
 
     /// Serves until it is told to stop. An error means that the shard cannot go on: the host is out of something that it
     /// cannot do without.
     pub(crate) fn run(mut self) -> io::Result<Report> {
-        while !self.handle.stop.load(Ordering::Acquire) {
+        while !self.clients.stops {
             match catch_unwind(AssertUnwindSafe(|| self.turn())) {
                 Ok(result) => result?,
                 Err(_) => self.clients.recover()?,
@@ -147,7 +129,10 @@ impl UdpShard {
         }
         for event in self.events.iter() {
             match event.token {
-                DOORBELL => clients.io.core.answer_doorbell(),
+                DOORBELL => {
+                    clients.io.core.answer_doorbell();
+                    clients.obey();
+                }
                 token if token >= LISTENERS => clients.receive(token - LISTENERS, now)?,
                 token => {
                     if event.error {
@@ -185,6 +170,7 @@ impl Clients {
             from.socket
                 .receive(&mut io.core.arena, first_slot, asked, &mut self.received)?;
         io.core.report.receives += 1;
+        from.received = from.received.wrapping_add(count as u64);
         from.expected = if count == asked {
             asked.saturating_mul(2).min(BATCH)
         } else {
@@ -493,6 +479,43 @@ impl Clients {
         Ok(())
     }
 
+    /// Does what the shard is asked for.
+    #[cold]
+    fn obey(&mut self) {
+        while let Some(command) = self.io.core.mailbox().take() {
+            match command {
+                Command::Report(reply) => reply.send(self.figures()),
+                Command::Sessions { user, reply } => {
+                    reply.send(self.io.core.sessions(user.as_deref()));
+                }
+                Command::End { user, why, reply } => {
+                    // What waits to leave the sockets that are closed goes first.
+                    self.io.send_to_peers();
+                    let ended = self.io.core.end_sessions(&user, why);
+                    let now = self.io.core.clock.now();
+                    self.follow_events(now);
+                    reply.send(ended);
+                }
+                Command::Stop => self.stops = true,
+            }
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let listeners = self.io.endpoints.iter().map(|endpoint| ListenerFigures {
+            kind: ListenerKind::Udp,
+            address: endpoint.address,
+            received: endpoint.received,
+            kernel_drops: endpoint.socket.kernel_drops().ok(),
+        });
+        Figures {
+            report: self.io.core.report(),
+            allocations: self.io.core.allocations,
+            connections: 0,
+            listeners: listeners.collect(),
+        }
+    }
+
     fn finish(mut self) -> Report {
         if let Some(dtls) = &mut self.dtls {
             dtls.say_goodbye(&mut self.io);
@@ -602,7 +625,7 @@ pub(crate) mod tests {
     #[test]
     fn a_panic_costs_one_packet() {
         let (shard, address) = shard();
-        let handle = shard.handle();
+        let mailbox = shard.mailbox();
         let running = thread::spawn(move || shard.run().unwrap());
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(address).unwrap();
@@ -614,7 +637,7 @@ pub(crate) mod tests {
         assert_eq!(request(&client, Method::BINDING), Class::Success);
         // The session is still there.
         assert_eq!(request(&client, Method::REFRESH), Class::Success);
-        handle.stop();
+        mailbox.post(Command::Stop);
         let report = running.join().unwrap();
         assert_eq!(report.panics, 1);
         assert_eq!(report.stats.allocations, 1);

@@ -124,6 +124,11 @@ impl State {
         }
     }
 
+    /// Number of open connections.
+    pub(super) const fn connections(&self) -> usize {
+        self.connections.len() - self.free.len()
+    }
+
     pub(super) fn connection(&mut self, id: u32) -> Option<&mut Connection> {
         self.connections.get_mut(id as usize)?.as_mut()
     }

@@ -32,6 +32,8 @@ pub(super) struct Endpoint {
     pub(super) pace: Pace,
     /// Datagrams to ask for: somewhat more than came last, since each place costs a little.
     pub(super) expected: usize,
+    /// Datagrams taken since the start.
+    pub(super) received: u64,
     outbox: Outbox,
     wildcard: bool,
 }
@@ -54,6 +56,7 @@ impl Endpoint {
             address,
             pace: Pace::default(),
             expected: super::BATCH,
+            received: 0,
             outbox: Outbox::with_capacity(WAITING_MAX),
             wildcard: address.ip().is_unspecified(),
         }

@@ -2,6 +2,8 @@
 
 use dimpl::ProtocolVersion;
 
+use crate::shard::mailbox::Command;
+
 use super::client::{Version, allocate, bind_channel, binding, on_channel};
 use super::*;
 
@@ -265,7 +267,7 @@ fn stopping_tells_the_clients() {
     let mut client = bench.connected(Version::Dtls13);
     client.say(&allocate());
     bench.exchange(&mut client);
-    bench.shard.handle().stop();
+    bench.shard.mailbox().post(Command::Stop);
     let report = bench.shard.run().unwrap();
     assert_eq!((report.dtls.connected, report.stats.allocations), (1, 1));
     client.receive_all();
