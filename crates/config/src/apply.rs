@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::keys;
 use crate::peer::{self, Origin, PeerRule, is_every_mapped_address};
 use crate::secret::Secret;
-use crate::settings::{Alternates, ExternalIp, LogLevel};
+use crate::settings::{AdminSocket, Alternates, ExternalIp, LogLevel};
 use crate::user::{User, UserCredential};
 use crate::value;
 
@@ -437,10 +437,25 @@ pub(crate) fn pidfile(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+pub(crate) fn admin_socket(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.settings.admin_socket = match text {
+        "" => AdminSocket::Off,
+        path if path.len() > SOCKET_PATH_MAX_BYTES => {
+            return Err(Fault::new(format!(
+                "`admin-socket` is longer than {SOCKET_PATH_MAX_BYTES} bytes, the most that the path of a socket may have"
+            )));
+        }
+        path => AdminSocket::At(PathBuf::from(path)),
+    };
+    Ok(())
+}
+
 const EXAMPLE_AUX_PORT: u16 = 443;
 /// RFC 4291 §2.5.5.2.
 const MAPPED_PREFIX_BITS: u8 = 96;
 /// RFC 8489 §14.9: fewer than 128 characters.
 // compliance: 8489-14.9-01
 const REALM_MAX_CHARS: usize = 127;
+/// `sun_path` of unix(7), less the byte that ends it.
+const SOCKET_PATH_MAX_BYTES: usize = 107;
 const SHORT_SECRET_BYTES: usize = 16;

@@ -57,8 +57,8 @@ pub use peer::{Origin, PeerRule, PeerRules};
 pub use review::{Reading, Verdict};
 pub use secret::Secret;
 pub use settings::{
-    Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel, LogSettings, LogTarget,
-    NatDiscovery, Settings,
+    AdminSocket, Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel,
+    LogSettings, LogTarget, NatDiscovery, Settings,
 };
 pub use turnbuckle_toml::turnbuckle_toml;
 pub use turnserver_conf::{Override, turnserver_conf};

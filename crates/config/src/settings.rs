@@ -121,6 +121,8 @@ pub struct Settings {
     pub socket_buffer: Option<usize>,
     /// File the process id is written to (`pidfile`). Default none.
     pub pidfile: Option<PathBuf>,
+    /// Socket that `turnctl` speaks to the running server over (`admin-socket`). Default [`AdminSocket::Usual`].
+    pub admin_socket: AdminSocket,
     /// Where this server does otherwise than coturn would have done with the same file. Empty without a file.
     pub differences: Vec<Difference>,
 }
@@ -187,9 +189,28 @@ impl Default for Settings {
             shards: None,
             socket_buffer: None,
             pidfile: None,
+            admin_socket: AdminSocket::Usual,
             differences: Vec::new(),
         }
     }
+}
+
+/// Where the admin API is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdminSocket {
+    /// At [`AdminSocket::USUAL_PATH`] if its directory is there and can be written to, which a systemd unit sees to; else
+    /// nowhere.
+    #[default]
+    Usual,
+    /// At this path, or the server does not start.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl AdminSocket {
+    /// Where `turnctl` looks unless told otherwise.
+    pub const USUAL_PATH: &str = "/run/turnbuckle/admin.sock";
 }
 
 /// An address told to clients in XOR-RELAYED-ADDRESS in place of the local one, for hosts behind a one-to-one NAT.

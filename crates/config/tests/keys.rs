@@ -22,7 +22,8 @@ fn table_holds_every_key_once() {
             "max-connections",
             "max-pending-connections",
             "user-file",
-            "static-auth-secret-file"
+            "static-auth-secret-file",
+            "admin-socket"
         ]
     );
     assert_eq!(keys::all().count() - historic - own.len(), 143);

@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use turnbuckle_config::keys::{self, Key, Support};
-use turnbuckle_config::{AuthAsked, Outcome, Settings, turnbuckle_toml, turnserver_conf};
+use turnbuckle_config::{
+    AdminSocket, AuthAsked, Outcome, Settings, turnbuckle_toml, turnserver_conf,
+};
 
 #[test]
 fn reference_says_what_the_table_says() {
@@ -66,6 +68,8 @@ fn reference_with_every_line_uncommented_is_read() {
         shards: settings.shards,
         socket_buffer: settings.socket_buffer,
         pidfile: settings.pidfile.clone(),
+        // The default is the same path, but only if its directory is there.
+        admin_socket: AdminSocket::At(AdminSocket::USUAL_PATH.into()),
         differences: settings.differences.clone(),
         ..defaults
     };

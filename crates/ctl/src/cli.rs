@@ -53,6 +53,8 @@ pub(crate) enum Command {
     /// A file whose name ends in `.toml` is read as turnbuckle.toml, any other as turnserver.conf. The server need not run.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print the version of the running server
+    Version(SocketArgs),
     /// Print what teaches a shell the options of a program
     Completions(CompletionsArgs),
     /// Write the manual pages of both programs
@@ -103,6 +105,14 @@ pub(crate) struct ShowArgs {
     /// Secrets and passwords too
     #[arg(long)]
     pub(crate) secrets: bool,
+}
+
+/// How the running server is reached.
+#[derive(Debug, Default, Args)]
+pub(crate) struct SocketArgs {
+    /// Socket of the server, its `admin-socket` [default: /run/turnbuckle/admin.sock]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

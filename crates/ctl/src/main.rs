@@ -15,6 +15,7 @@ mod credentials;
 mod expiry;
 mod failure;
 mod format;
+mod live;
 mod password;
 mod url;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
         Command::Config(ConfigCommand::Convert(args)) => config_convert::run(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show::run(&args),
+        Command::Version(args) => live::version::run(&args),
         Command::Completions(args) => Ok(completions::shell(&args)),
         Command::Man(args) => completions::manual(&args),
     };

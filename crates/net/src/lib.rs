@@ -41,6 +41,7 @@ mod send_report;
 mod sockaddr;
 mod traffic_class;
 mod train;
+mod unix_peer;
 mod waker;
 
 pub use affinity::{allowed_cpus, pin_current_thread, useful_parallelism};
@@ -56,4 +57,5 @@ pub use port_owner::{PortOwner, Process, Transport, port_owner};
 pub use relay_socket::{RelayOptions, RelaySocket};
 pub use send_report::SendReport;
 pub use train::{Piece, Train};
+pub use unix_peer::UnixPeer;
 pub use waker::Waker;

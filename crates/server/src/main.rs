@@ -14,6 +14,7 @@ mod clock;
 #[allow(dead_code, reason = "asked by whoever looks after the server")]
 mod control;
 mod deployment;
+mod http;
 mod listen;
 mod log;
 mod pace;

@@ -17,6 +17,7 @@ use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
 use crate::clock::{self, Clock};
 use crate::control::{Control, Controlled, Shard, ShardKind, Shards, State};
 use crate::deployment::Deployment;
+use crate::http::{AdminSocket, Http, Site, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
 use crate::session_log::SessionLog;
@@ -43,6 +44,7 @@ pub(crate) fn run(
     let udp = bind_udp(&deployment.udp, deployment.shards, settings.socket_buffer)?;
     let streams = bind_streams(&deployment.streams, deployment.shards)?;
     warn_of_small_buffers(&udp, settings.socket_buffer);
+    let admin_socket = AdminSocket::open(&settings.admin_socket)?;
     let _pidfile = settings
         .pidfile
         .as_deref()
@@ -123,6 +125,7 @@ pub(crate) fn run(
         ports,
         log: log.clone(),
     });
+    let _http = serve_http(admin_socket, &control)?;
     control.set_state(State::Ready);
     tracing::info!("ready: {} shard{}", running.len(), plural(running.len()));
 
@@ -191,6 +194,19 @@ fn wait(inbox: &Receiver<Notice>, log: &Log, tls: Option<&TlsService>) -> Result
         }
     }
     bail!("nobody is left to send signals")
+}
+
+/// `None` where there is nothing to serve.
+fn serve_http(admin_socket: Option<AdminSocket>, control: &Control) -> Result<Option<Http>> {
+    let mut sites = Vec::new();
+    if let Some(socket) = admin_socket {
+        tracing::info!("turnctl reaches this server at {}", socket.path().display());
+        sites.push(Site::admin(socket, admin::router(control.clone())));
+    }
+    if sites.is_empty() {
+        return Ok(None);
+    }
+    Http::start(sites).map(Some)
 }
 
 fn watch_signals(mut signals: Signals, notices: Sender<Notice>) -> Result<()> {

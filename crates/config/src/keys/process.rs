@@ -2,6 +2,7 @@
 
 use super::{Key, Support, Value, number, port, unread, unread_address, unused};
 use crate::apply;
+use crate::settings::AdminSocket;
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -19,6 +20,14 @@ pub(super) const KEYS: &[Key] = &[
         "",
         "File the process id is written to",
     ),
+    Key::new(
+        "admin-socket",
+        Value::Text("FILE", apply::admin_socket),
+        Support::Built,
+        AdminSocket::USUAL_PATH,
+        "Unix socket of turnctl, for root, the server's user and the members of its group; empty is none",
+    )
+    .own(),
     Key::new(
         "proc-user",
         Value::Text("USER", unread),

@@ -1,0 +1,230 @@
+//! The Unix socket of the admin API. Owns its file: made with mode 0660, and taken away at the end. A file is only ever removed
+//! if it is a socket that nobody answers on.
+
+use std::fs::{self, File, Metadata, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use turnbuckle_config as config;
+use turnbuckle_net::UnixPeer;
+
+/// A bound socket.
+#[derive(Debug)]
+pub(crate) struct AdminSocket {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+    /// What was made, so that nothing else is removed.
+    file: (u64, u64),
+    /// The server's own user.
+    user: u32,
+    /// Whose members may connect.
+    group: u32,
+}
+
+impl AdminSocket {
+    /// Binds the socket that the settings ask for; `None` if they ask for none, or for the usual one and it cannot be had.
+    pub(crate) fn open(setting: &config::AdminSocket) -> Result<Option<Self>> {
+        match setting {
+            config::AdminSocket::Off => Ok(None),
+            config::AdminSocket::At(path) => Self::bind(path).map(Some),
+            config::AdminSocket::Usual => {
+                let path = Path::new(config::AdminSocket::USUAL_PATH);
+                if !path.parent().is_some_and(Path::is_dir) {
+                    return Ok(None);
+                }
+                match Self::bind(path) {
+                    Ok(socket) => Ok(Some(socket)),
+                    Err(error) => {
+                        tracing::warn!("turnctl cannot reach this server: {error:#}");
+                        Ok(None)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fails, and says why, if there is something at the path that is not a socket left behind by a server that is gone.
+    pub(crate) fn bind(path: &Path) -> Result<Self> {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let bind = || -> Result<Self> {
+            let _turn = take_turn(directory)?;
+            remove_stale(path)?;
+            let listener = UnixListener::bind(path)?;
+            fs::set_permissions(path, Permissions::from_mode(MODE))?;
+            let made = fs::symlink_metadata(path)?;
+            Ok(Self {
+                listener: Some(listener),
+                path: path.to_owned(),
+                file: identity(&made),
+                user: made.uid(),
+                group: made.gid(),
+            })
+        };
+        bind().with_context(|| format!("the admin socket {} cannot be made", path.display()))
+    }
+
+    /// The listener, once; it does not block.
+    pub(crate) fn take_listener(&mut self) -> io::Result<UnixListener> {
+        let listener = self.listener.take().ok_or(ErrorKind::NotFound)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    }
+
+    /// Whether the other end may use the API: root, the server's own user, members of the socket's group. Else why not.
+    pub(crate) fn admits(&self, stream: &impl AsFd) -> Result<(), String> {
+        let peer = UnixPeer::of(stream)
+            .map_err(|error| format!("the kernel does not say who connects: {error}"))?;
+        self.admits_peer(&peer)
+    }
+
+    fn admits_peer(&self, peer: &UnixPeer) -> Result<(), String> {
+        if peer.uid == ROOT || peer.uid == self.user || peer.is_in(self.group) {
+            return Ok(());
+        }
+        Err(format!(
+            "user id {} is neither root, nor the server's user, nor in the group with id {} of {}",
+            peer.uid,
+            self.group,
+            self.path.display()
+        ))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.file) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Keeps two servers that start at the same time from removing each other's socket: whoever binds holds a lock on the directory.
+fn take_turn(directory: &Path) -> Result<File> {
+    let directory = File::open(directory)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another program is busy with its directory; start again")
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn remove_stale(path: &Path) -> Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if !found.file_type().is_socket() {
+        bail!("there is a file that is no socket; remove it, or set admin-socket to another path");
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => bail!(
+            "another server answers there; stop it, or set admin-socket to a path of this server's own"
+        ),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).context("a socket that nobody answers on cannot be removed")
+        }
+        Err(error) => Err(error)
+            .context("there is a socket, and whether a server answers cannot be found out"),
+    }
+}
+
+fn identity(file: &Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
+}
+
+/// Owner and group may connect.
+const MODE: u32 = 0o660;
+const ROOT: u32 = 0;
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn mode_and_end() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("admin.sock");
+        let socket = AdminSocket::bind(&path).unwrap();
+        let made = fs::metadata(&path).unwrap();
+        assert_eq!(made.permissions().mode() & 0o777, 0o660);
+        let stream = UnixStream::connect(&path).unwrap();
+        let (accepted, _) = socket.listener.as_ref().unwrap().accept().unwrap();
+        assert_eq!(socket.admits(&accepted), Ok(()));
+        drop((stream, socket));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn strangers_are_not_admitted() {
+        let directory = TempDir::new().unwrap();
+        let mut socket = AdminSocket::bind(&directory.path().join("admin.sock")).unwrap();
+        (socket.user, socket.group) = (900, 901);
+        for (uid, gid, groups, admitted) in [
+            (0, 0, &[][..], true),
+            (900, 1000, &[], true),
+            (1000, 901, &[], true),
+            (1000, 1000, &[4, 901], true),
+            (1000, 1000, &[4, 900], false),
+            (901, 900, &[], false),
+        ] {
+            let groups = groups.to_vec();
+            let peer = UnixPeer { uid, gid, groups };
+            assert_eq!(socket.admits_peer(&peer).is_ok(), admitted, "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_left_behind_is_replaced() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("admin.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let socket = AdminSocket::bind(&path).unwrap();
+        UnixStream::connect(&path).unwrap();
+        drop(socket);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_is_in_use_or_no_socket_stays() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("admin.sock");
+        let first = AdminSocket::bind(&path).unwrap();
+        let error = format!("{:#}", AdminSocket::bind(&path).unwrap_err());
+        assert!(error.contains("another server answers there"), "{error}");
+        UnixStream::connect(&path).unwrap();
+        drop(first);
+        fs::write(&path, "precious").unwrap();
+        let error = format!("{:#}", AdminSocket::bind(&path).unwrap_err());
+        assert!(error.contains("no socket"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn only_the_own_file_is_removed() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("admin.sock");
+        let socket = AdminSocket::bind(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        drop(socket);
+        assert!(path.exists());
+    }
+}
