@@ -34,7 +34,7 @@ impl Relay {
     /// The address is of the family that the request came over (RFC 8489 §10). A list that names the very address
     /// that the client has come to sends nobody away, so that two servers cannot send a client to and fro; while this server is
     /// drained, it sends them to the others.
-    // compliance: 8489-10-01, 8489-10-02
+    // compliance: 8489-10-01, 8489-10-02, 8489-12-03
     pub(crate) fn alternate_server(&mut self, request: &Request<'_>) -> Option<SocketAddr> {
         let five_tuple = &request.path.five_tuple;
         let here = five_tuple.server.0;

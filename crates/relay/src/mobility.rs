@@ -60,6 +60,7 @@ impl Allocation {
 
 impl Relay {
     /// What an Allocate request with MOBILITY-TICKET gets (RFC 8016 §3.1.2); the number is that of the allocation to come.
+    // compliance: 8016-3.1.2-02, 8016-3.1.2-03
     pub(crate) fn new_mobility(
         &mut self,
         request: &Request<'_>,
@@ -97,6 +98,7 @@ impl Relay {
 
     /// The steps of RFC 8016 §3.2.2 for a Refresh request with MOBILITY-TICKET; `existing` is the allocation of its five-tuple and `holder`
     /// that of its ticket. Nothing is changed yet.
+    // compliance: 8016-3.2.2-02, 8016-3.2.2-03, 8016-3.2.2-04, 8016-3.2.2-05
     pub(crate) fn check_ticket(
         &self,
         request: &Request<'_>,
@@ -129,6 +131,7 @@ impl Relay {
     }
 
     /// The allocation gets the request's five-tuple as its second one, and a new ticket.
+    // compliance: 8016-3.2.2-06, 8016-3.2.2-07
     pub(crate) fn begin_move(&mut self, request: &Request<'_>, id: AllocationId) {
         self.allocations.set_next_path(id, *request.path);
         let ticket = self.new_ticket(id);
@@ -152,6 +155,7 @@ impl Relay {
     }
 
     /// The old five-tuple is given up.
+    // compliance: 8016-3.2.2-08
     pub(crate) fn finish_move(&mut self, id: AllocationId, to: ClientPath) {
         if let Some(from) = self.allocations.move_to(id, to) {
             self.events
@@ -161,6 +165,7 @@ impl Relay {
 
     /// RFC 8016 §3.1.2: 405 where the operator does not want it, and where it cannot be done. §5: nor is there mobility without
     /// credentials.
+    // compliance: 8016-3.1.2-01, 8016-3.2.2-01, 8016-5-03, 8016-5-04
     fn check_mobility_allowed(&self, request: &Request<'_>) -> Result<(), Reject> {
         let is_udp = request.path.five_tuple.transport == Transport::Udp;
         if self.config.mobility && is_udp && !self.config.credentials.anonymous {
@@ -170,6 +175,7 @@ impl Relay {
         }
     }
 
+    // compliance: 8016-3.2.2-09
     fn is_repeated_move(&self, request: &Request<'_>, id: AllocationId) -> bool {
         let mobility = self.allocations.get(id).and_then(|a| a.mobility.as_ref());
         let used = mobility.and_then(|mobility| mobility.used_by);
@@ -179,6 +185,7 @@ impl Relay {
         })
     }
 
+    // compliance: 8016-3.1.2-04, 8016-5-01
     fn new_ticket(&mut self, id: AllocationId) -> MobilityTicket {
         let mut ticket = [0; TICKET_LEN];
         let (random, rest) = ticket.split_at_mut(RANDOM_LEN);
@@ -207,6 +214,7 @@ impl Relay {
     }
 
     /// Hides a number by random bytes, or shows it again.
+    // compliance: 8016-5-02
     fn hidden(&self, random: &[u8], number: u32) -> u32 {
         let mask = self.config.nonce_key.prf(b"number", &[random]);
         number

@@ -53,6 +53,7 @@ impl Success {
     };
 }
 
+// compliance: 8489-9.2.4-27, 8656-7.2-18, 8656-7.2-24, 8656-8.2-04
 pub(crate) fn success(
     out: &mut [u8],
     request: &Message<'_>,

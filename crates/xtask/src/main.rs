@@ -53,7 +53,7 @@ const USAGE: &str = "\
 Usage: cargo xtask TASK
 
 Tasks:
-  test           formatting, lints, documentation, every test, instruction counts; installs what that needs
+  test           formatting, compliance, lints, documentation, every test, instruction counts; installs what that needs
   test --quick   the same without interop tests and instruction counts, and without installing anything
   bench          the standard benchmark, to docs/benchmarks.md; `bench ARGUMENTS` runs turnbuckle-bench with them
   compliance     what of the RFCs is covered, to docs/compliance.md; `compliance --check` fails where that is not up to date

@@ -1,4 +1,4 @@
-//! The one test command: formatting, lints, documentation, every test.
+//! The one test command: formatting, compliance, lints, documentation, every test.
 
 use std::env;
 use std::fs;
@@ -31,6 +31,11 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
     steps.run(
         "formatting",
         workspace.cargo().args(["fmt", "--all", "--check"]),
+    );
+    steps.run(
+        "compliance",
+        Command::new(env::current_exe().context("xtask does not find itself")?)
+            .args(["compliance", "--check"]),
     );
     steps.run(
         "lints",

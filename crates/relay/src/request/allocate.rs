@@ -232,6 +232,7 @@ impl Relay {
         Ok(RelayedTransport::Tcp)
     }
 
+    // compliance: 8656-7.2-12
     fn wanted_family(
         &self,
         request: &Request<'_>,
@@ -283,6 +284,7 @@ impl Relay {
     }
 
     /// Opens a port of each family. One that cannot be had is told in ADDRESS-ERROR-CODE (RFC 8656 §7.2, step 9).
+    // compliance: 8656-7.2-17
     fn open_both(
         &mut self,
         allocation: AllocationId,

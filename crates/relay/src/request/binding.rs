@@ -11,6 +11,7 @@ use crate::response::Success;
 
 impl Relay {
     /// `room` is what the host has for the answer, in bytes.
+    // compliance: 8489-6.3.1.1-06
     pub(crate) fn binding(
         &mut self,
         request: &Request<'_>,

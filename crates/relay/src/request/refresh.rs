@@ -14,6 +14,7 @@ use crate::response::Success;
 
 impl Relay {
     /// `existing` is the live allocation of the five-tuple, `holder` that of a ticket in the request. The steps are those of RFC 8656 §8.2.
+    // compliance: 8656-8.2-02
     pub(crate) fn refresh(
         &mut self,
         request: &Request<'_>,

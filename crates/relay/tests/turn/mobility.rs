@@ -30,6 +30,7 @@ fn elsewhere(client: &Client, address: &str) -> Client {
     moved
 }
 
+// compliance: 8016-3.1.2-03, 8016-3.2.2-06, 8016-3.2.2-07, 8016-3.2.2-08
 #[test]
 fn peers_channels_and_address_stay() {
     let mut setup = mobile();
@@ -94,6 +95,7 @@ fn a_send_indication_ends_the_move_too() {
     assert_eq!(peer.received(&mut net).len(), 0);
 }
 
+// compliance: 8016-3.2.2-04, 8016-3.2.2-08
 #[test]
 fn a_ticket_is_good_once() {
     let mut net = mobile().build();
@@ -118,6 +120,7 @@ fn a_ticket_is_good_once() {
     assert_eq!(answer.ticket(), None);
 }
 
+// compliance: 8016-3.2.2-09
 #[test]
 fn retransmissions_are_answered_alike() {
     let mut net = mobile().build();
@@ -135,8 +138,38 @@ fn retransmissions_are_answered_alike() {
     let bytes = moved.encode(&request);
     let first = moved.exchange(&mut net, &bytes).unwrap().expect_success();
     assert_eq!(moved.exchange(&mut net, &bytes).unwrap(), first);
+    // As long as one may be under way.
+    net.advance(Duration::from_secs(30));
+    assert_eq!(moved.exchange(&mut net, &bytes).unwrap(), first);
 }
 
+// compliance: 8016-3.1.2-04, 8016-5-02
+#[test]
+fn a_ticket_is_short_and_tells_nothing() {
+    let mut net = mobile().build();
+    let mut alice = Client::alice();
+    let request = Request::allocate()
+        .additional_family(AddressFamily::V6)
+        .attribute(TICKET, &[]);
+    let answer = alice.ask(&mut net, &request).expect_success();
+    // What any path carries: 576 bytes less the headers of IPv4 and UDP.
+    assert!(answer.bytes().len() <= 548);
+    let mut tickets = vec![answer.ticket().unwrap()];
+    for port in 1..=64 {
+        let mut moved = elsewhere(&alice, &format!("203.0.113.99:{port}"));
+        let answer = refresh(&mut moved, &mut net, tickets.last().unwrap()).expect_success();
+        tickets.push(answer.ticket().unwrap());
+    }
+    // All are of one allocation, and yet no byte of one says so.
+    for at in 0..tickets[0].len() {
+        let mut values: Vec<u8> = tickets.iter().map(|ticket| ticket[at]).collect();
+        values.sort_unstable();
+        values.dedup();
+        assert!(values.len() > 32, "byte {at} takes {} values", values.len());
+    }
+}
+
+// compliance: 8016-3.2.2-05
 #[test]
 fn nobody_takes_over_anothers_allocation() {
     let mut net = mobile().build();
@@ -172,6 +205,7 @@ fn an_expired_credential_moves_on_as_it_refreshes() {
     refresh(&mut moved, &mut net, &ticket).expect_success();
 }
 
+// compliance: 8016-3.1.2-02, 8016-3.2.2-02, 8016-3.2.2-03, 8016-5-01
 #[test]
 fn made_up_tickets_are_400() {
     let mut net = mobile().build();
@@ -195,6 +229,7 @@ fn made_up_tickets_are_400() {
     refresh(&mut moved, &mut net, &ticket).expect_error(437);
 }
 
+// compliance: 8016-3.1.2-01, 8016-3.2.2-01, 8016-5-03, 8016-5-04
 #[test]
 fn it_is_405_unless_configured_and_over_anything_but_udp() {
     let request = Request::allocate().attribute(TICKET, &[]);
