@@ -243,7 +243,9 @@ impl Network {
             let outcome = self.server.handle_client(now, five_tuple, &datagram.bytes);
             let bytes = datagram.bytes;
             (Input::Client { five_tuple, bytes }, outcome)
-        } else if let Some((shard, relayed)) = self.server.relay_socket(local) {
+        } else if let Some((shard, relayed)) = self.server.relay_socket(local)
+            && !self.server.shards[shard].sockets.is_tcp(relayed)
+        {
             let (peer, bytes) = (datagram.from, datagram.bytes);
             let outcome = self.server.handle_peer(now, shard, relayed, peer, &bytes);
             (Input::Peer { local, peer, bytes }, outcome)

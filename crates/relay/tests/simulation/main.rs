@@ -46,4 +46,4 @@ fn number(name: &str) -> Option<u64> {
 }
 
 const SEEDS: u64 = 256;
-const STEPS: usize = 200;
+const STEPS: usize = 300;

@@ -1,18 +1,21 @@
 //! What a relay may and must do, told by nothing but what goes in and what comes out.
 //!
-//! Owns its own idea of allocations, permissions and channels, made from the answers to requests. It must not use any of
-//! the relay's own tables or checks.
+//! Owns its own idea of allocations, permissions, channels and connections, made from the answers to requests. It must not use
+//! any of the relay's own tables or checks.
+
+mod answers;
+mod tcp;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use turnbuckle_proto::{
-    AddressFamily, AttributeType, ChannelData, Class, IntegrityKey, IntegrityKeySha256,
-    LongTermKey, LongTermKeySha256, Message, Method, PasswordAlgorithm, rest,
-};
-use turnbuckle_relay::{FiveTuple, Instant, RelayAddress};
-use turnbuckle_testkit::{Answer, Input, Outcome, REALM, Received, SECRET, Step};
+use turnbuckle_proto::{AttributeType, ChannelData, Class, Message, Method};
+use turnbuckle_relay::{FiveTuple, Instant, NatDiscovery, RelayAddress};
+use turnbuckle_testkit::{Answer, Input, Outcome, Received, Step};
+
+use self::answers::Reserved;
+use self::tcp::Connections;
 
 pub(crate) struct Model {
     pub(crate) shards: u16,
@@ -23,9 +26,18 @@ pub(crate) struct Model {
     pub(crate) permissions_max: usize,
     /// Peers that nobody may reach.
     pub(crate) denied: Vec<IpAddr>,
+    /// Allocations may follow their clients.
+    pub(crate) mobility: bool,
+    /// Where Binding requests may be answered from besides where they went.
+    pub(crate) discovery: Option<NatDiscovery>,
+    pub(crate) connections: Connections,
     /// Timers are late, so what has ended may still be known to the server's own addresses.
     pub(crate) timers_are_late: bool,
+    /// By the five-tuple that peers' data goes to.
     allocations: BTreeMap<FiveTuple, Allocation>,
+    /// How many allocations there have been.
+    made: u64,
+    reserved: Vec<Reserved>,
     /// Deletions that may be repeated.
     deletions: Vec<((FiveTuple, [u8; 12]), Instant)>,
 }
@@ -33,11 +45,26 @@ pub(crate) struct Model {
 type Family = bool;
 
 struct Allocation {
+    /// No two are alike.
+    serial: u64,
     username: String,
+    /// Peers are spoken to by TCP.
+    is_tcp: bool,
+    mobility: Option<Mobility>,
     /// As advertised, each with its end: one of each family at most.
     relayed: BTreeMap<Family, (SocketAddr, Instant)>,
     permissions: BTreeMap<IpAddr, Instant>,
     channels: BTreeMap<u16, (SocketAddr, Instant)>,
+}
+
+/// How far an allocation has followed its client.
+struct Mobility {
+    /// The one that is good.
+    ticket: Vec<u8>,
+    /// The request that used up the one before.
+    used_by: Option<([u8; 12], Vec<u8>)>,
+    /// Where the client is going.
+    next: Option<FiveTuple>,
 }
 
 /// What has to come out for data that goes in.
@@ -48,6 +75,7 @@ enum Expected {
         from: SocketAddr,
         to: SocketAddr,
         bytes: Vec<u8>,
+        dont_fragment: bool,
     },
     ToShard {
         shard: u16,
@@ -71,8 +99,13 @@ impl Model {
             total: usize::MAX,
             permissions_max: usize::MAX,
             denied: Vec::new(),
+            mobility: false,
+            discovery: None,
+            connections: Connections::default(),
             timers_are_late: false,
             allocations: BTreeMap::new(),
+            made: 0,
+            reserved: Vec::new(),
             deletions: Vec::new(),
         }
     }
@@ -88,15 +121,7 @@ impl Model {
                 if let Ok(message) = Message::decode(bytes)
                     && message.class() == Class::Request
                 {
-                    match &step.outcome {
-                        Outcome::Answered(answer) => {
-                            let answer = Answer::read(answer).expect("a response");
-                            self.answered(step, five_tuple, &message, &answer);
-                        }
-                        Outcome::Dropped(_) => {}
-                        other => panic!("{other:?} for a request"),
-                    }
-                    return;
+                    return self.requested(step, five_tuple, &message);
                 }
                 self.expect_of_client(now, five_tuple, bytes)
             }
@@ -104,11 +129,15 @@ impl Model {
         let actual = match &step.outcome {
             Outcome::Dropped(_) => Expected::Nothing,
             Outcome::ToPeer {
-                from, to, bytes, ..
+                from,
+                to,
+                bytes,
+                dont_fragment,
             } => Expected::ToPeer {
                 from: *from,
                 to: *to,
                 bytes: bytes.clone(),
+                dont_fragment: *dont_fragment,
             },
             Outcome::ToShard { to, bytes } => Expected::ToShard {
                 shard: to.shard.0.into(),
@@ -135,11 +164,35 @@ impl Model {
         all.filter(|a| a.lives(now)).count()
     }
 
-    fn expect_of_client(&self, now: Instant, five_tuple: &FiveTuple, bytes: &[u8]) -> Expected {
-        let Some(allocation) = self.allocations.get(five_tuple).filter(|a| a.lives(now)) else {
+    fn requested(&mut self, step: &Step, five_tuple: &FiveTuple, request: &Message<'_>) {
+        match &step.outcome {
+            Outcome::Answered(answer) => {
+                let answer = Answer::read(answer).expect("a response");
+                self.answered(step, five_tuple, request, &answer);
+            }
+            Outcome::AnsweredFrom { from, to, bytes } => {
+                let answer = Answer::read(bytes).expect("a response");
+                self.detoured(five_tuple, request, *from, *to, &answer);
+            }
+            Outcome::Deferred => self.deferred(step, five_tuple, request),
+            Outcome::Bound(answer, connection) => {
+                let answer = Answer::read(answer).expect("a response");
+                self.bound(step, five_tuple, request, &answer, *connection);
+            }
+            Outcome::Dropped(_) => {}
+            other => panic!("{other:?} for a request"),
+        }
+    }
+
+    fn expect_of_client(&mut self, now: Instant, five_tuple: &FiveTuple, bytes: &[u8]) -> Expected {
+        let Some(key) = self.key(five_tuple, now) else {
             return Expected::Nothing;
         };
-        let (peer, data) = if let Ok(message) = Message::decode(bytes) {
+        let allocation = &self.allocations[&key];
+        let mut dont_fragment = false;
+        let (peer, data) = if allocation.is_tcp {
+            return Expected::Nothing;
+        } else if let Ok(message) = Message::decode(bytes) {
             let is_send = message.class() == Class::Indication && message.method() == Method::SEND;
             let knows = |kind| {
                 matches!(
@@ -153,6 +206,8 @@ impl Model {
                 (Ok(Some(peer)), Some(data))
                     if is_send && message.unknown_required(knows).is_empty() =>
                 {
+                    dont_fragment =
+                        message.dont_fragment() && five_tuple.client.0.is_ipv4() && peer.is_ipv4();
                     (self.as_advertised(peer), data)
                 }
                 _ => return Expected::Nothing,
@@ -165,6 +220,8 @@ impl Model {
         } else {
             return Expected::Nothing;
         };
+        let key = self.arrive(key, five_tuple);
+        let allocation = &self.allocations[&key];
         let Some(relayed) = allocation.relayed(peer, now) else {
             return Expected::Nothing;
         };
@@ -176,12 +233,13 @@ impl Model {
                 from: self.as_local(relayed),
                 to: peer,
                 bytes: data.to_vec(),
+                dont_fragment,
             };
         }
         let Some((other, _)) = self.owner(peer, now) else {
             return Expected::Nothing;
         };
-        if self.shard(other) == self.shard(five_tuple) {
+        if self.shard(other) == self.shard(&key) {
             return self.to_client(now, other, relayed, data);
         }
         Expected::ToShard {
@@ -234,177 +292,6 @@ impl Model {
         }
     }
 
-    fn answered(
-        &mut self,
-        step: &Step,
-        five_tuple: &FiveTuple,
-        request: &Message<'_>,
-        answer: &Answer,
-    ) {
-        assert_eq!(answer.message().transaction_id(), request.transaction_id());
-        assert_eq!(answer.message().method(), request.method());
-        if !answer.is_success() || request.method() == Method::BINDING {
-            return;
-        }
-        let now = step.now.instant;
-        let username = self.assert_genuine(request);
-        let peers: Vec<SocketAddr> = request.peer_addresses().map(Result::unwrap).collect();
-        for peer in &peers {
-            assert!(!self.denied.contains(&peer.ip()), "{peer} is denied");
-        }
-        let peers: Vec<_> = peers.iter().map(|&peer| self.as_advertised(peer)).collect();
-        let lifetime = |answer: &Answer| {
-            let seconds = answer.lifetime().expect("LIFETIME");
-            Duration::from_secs(seconds.into())
-        };
-        if request.method() == Method::ALLOCATE {
-            self.allocated(step, five_tuple, username, answer, lifetime(answer));
-            return;
-        }
-        let allocation = self.allocations.get_mut(five_tuple);
-        let allocation = allocation.filter(|a| a.lives(now));
-        let family = request.requested_address_family().unwrap();
-        let family = family.map(|family| family.unwrap() == AddressFamily::V4);
-        if request.method() == Method::REFRESH && answer.lifetime() == Some(0) {
-            let id = (*five_tuple, request.transaction_id().0);
-            // Without the allocation or the family it is the retransmission of a deletion.
-            let again = self.deletions.iter().any(|(known, _)| *known == id);
-            if let Some(allocation) = allocation {
-                assert_eq!(allocation.username, username);
-                match family {
-                    Some(family) if allocation.has_live(family, now) => {
-                        allocation.relayed.remove(&family);
-                        allocation.drop_family(family);
-                    }
-                    Some(_) => assert!(again, "no such family"),
-                    None => allocation.relayed.clear(),
-                }
-                if !allocation.lives(now) {
-                    self.allocations.remove(five_tuple);
-                }
-            } else {
-                assert!(again, "success without an allocation");
-            }
-            self.deletions.push((id, now));
-            return;
-        }
-        let allocation = allocation.expect("success without an allocation");
-        assert_eq!(allocation.username, username);
-        match request.method() {
-            Method::REFRESH => {
-                allocation.end_families(now);
-                for (&held, (_, end)) in &mut allocation.relayed {
-                    if family.is_none_or(|family| family == held) {
-                        *end = now.after(lifetime(answer));
-                    }
-                }
-                let named = family.is_none_or(|f| allocation.relayed.contains_key(&f));
-                assert!(named, "no such family");
-            }
-            Method::CREATE_PERMISSION => {
-                assert!(!peers.is_empty());
-                allocation.end_families(now);
-                allocation.permit(&peers, now);
-            }
-            Method::CHANNEL_BIND => {
-                allocation.end_families(now);
-                let number = request.channel_number().unwrap().unwrap();
-                assert!((0x4000..=0x4FFF).contains(&number));
-                for (&bound, &(peer, expires)) in &allocation.channels {
-                    let same = (bound == number, peer == peers[0]);
-                    assert!(
-                        expires <= now || same.0 == same.1,
-                        "{number:#06x} to {} while {bound:#06x} is bound to {peer}",
-                        peers[0]
-                    );
-                }
-                allocation.permit(&peers[..1], now);
-                let expires = now.after(CHANNEL);
-                allocation.channels.insert(number, (peers[0], expires));
-                let live = allocation.channels.values();
-                let live = live.filter(|(_, expires)| *expires > now).count();
-                assert!(live <= self.permissions_max, "{live} channels");
-            }
-            other => panic!("success for {other}"),
-        }
-        let live = allocation.permissions.values();
-        let live = live.filter(|&&expires| expires > now).count();
-        assert!(live <= self.permissions_max, "{live} permissions");
-    }
-
-    fn allocated(
-        &mut self,
-        step: &Step,
-        five_tuple: &FiveTuple,
-        username: String,
-        answer: &Answer,
-        lifetime: Duration,
-    ) {
-        let now = step.now.instant;
-        let relayed = answer.all_relayed();
-        assert!(matches!(relayed.len(), 1 | 2), "XOR-RELAYED-ADDRESS");
-        let all: BTreeMap<_, _> = relayed
-            .iter()
-            .map(|&address| (address.is_ipv4(), (address, now.after(lifetime))))
-            .collect();
-        assert_eq!(all.len(), relayed.len(), "two of one family");
-        assert_eq!(answer.mapped(), Some(five_tuple.client.0));
-        let existing = self.allocations.get(five_tuple);
-        if let Some(existing) = existing.filter(|a| a.lives(now)) {
-            for address in relayed {
-                let known = existing.relayed(address, now);
-                assert_eq!(known, Some(address), "a second allocation");
-            }
-            return;
-        }
-        for relayed in relayed {
-            assert!(
-                self.addresses.iter().any(|a| a.advertised == relayed.ip()),
-                "{relayed} is not the server's"
-            );
-            assert!(self.owner(relayed, now).is_none(), "{relayed} is taken");
-        }
-        if let Some(name) = rest::parse(&username, ':') {
-            assert!(name.expiry > step.now.unix, "{username} has expired");
-        }
-        let stable = stable(&username).to_owned();
-        self.allocations.insert(
-            *five_tuple,
-            Allocation {
-                username,
-                relayed: all,
-                permissions: BTreeMap::new(),
-                channels: BTreeMap::new(),
-            },
-        );
-        let live = self.allocations.values().filter(|a| a.lives(now));
-        let of_user = live.filter(|a| self::stable(&a.username) == stable).count();
-        assert!(of_user <= self.per_user, "{stable} holds {of_user}");
-        assert!(self.live(now) <= self.total);
-    }
-
-    /// The user's name, if the request is signed with the user's own key.
-    fn assert_genuine(&self, request: &Message<'_>) -> String {
-        let username = request.username().unwrap().expect("USERNAME").to_owned();
-        let password = match self.passwords.get(&username) {
-            Some(password) => password.clone(),
-            None => rest::password(SECRET, &username).as_str().to_owned(),
-        };
-        let verified = match request.password_algorithm().unwrap() {
-            None => {
-                let key = LongTermKey::derive(&username, REALM, &password);
-                IntegrityKey::from(&key).verify(request)
-            }
-            Some(algorithm) => {
-                assert_eq!(algorithm, PasswordAlgorithm::SHA256);
-                let key = LongTermKeySha256::derive(&username, REALM, &password);
-                IntegrityKeySha256::new(key.as_bytes()).verify(request)
-            }
-        };
-        assert_eq!(verified, Ok(()), "success for a forgery");
-        username
-    }
-
     /// True for what a late timer may change: an address of the server that has just ended is taken for live. The data
     /// comes no further than to a client that permits that very address.
     fn is_excused(&self, expected: &Expected, actual: &Expected, input: &Input) -> bool {
@@ -423,7 +310,36 @@ impl Model {
             }
     }
 
+    /// What data from a client over its new five-tuple does: the old one is nobody's.
+    fn arrive(&mut self, key: FiveTuple, five_tuple: &FiveTuple) -> FiveTuple {
+        let next = self.allocations.get(&key).and_then(Allocation::next);
+        if next != Some(*five_tuple) {
+            return key;
+        }
+        let mut moved = self.allocations.remove(&key).expect("known by it");
+        if let Some(mobility) = &mut moved.mobility {
+            mobility.next = None;
+        }
+        self.allocations.insert(*five_tuple, moved);
+        *five_tuple
+    }
+
+    /// Under which five-tuple the live allocation that this one names is kept.
+    fn key(&self, five_tuple: &FiveTuple, now: Instant) -> Option<FiveTuple> {
+        let mut all = self.allocations.iter();
+        let named = |(key, a): &(&FiveTuple, &Allocation)| {
+            a.lives(now) && (*key == five_tuple || a.next() == Some(*five_tuple))
+        };
+        all.find(named).map(|(&key, _)| key)
+    }
+
+    /// Whose relayed transport address for datagrams this is.
     fn owner(&self, relayed: SocketAddr, now: Instant) -> Option<(&FiveTuple, &Allocation)> {
+        self.holder(relayed, now).filter(|(_, a)| !a.is_tcp)
+    }
+
+    /// Whose relayed transport address this is.
+    fn holder(&self, relayed: SocketAddr, now: Instant) -> Option<(&FiveTuple, &Allocation)> {
         let mut all = self.allocations.iter();
         all.find(|(_, a)| a.relayed(relayed, now) == Some(relayed))
     }
@@ -450,6 +366,11 @@ impl Model {
 impl Allocation {
     fn lives(&self, now: Instant) -> bool {
         self.relayed.values().any(|&(_, end)| end > now)
+    }
+
+    /// The second five-tuple that it is known by.
+    fn next(&self) -> Option<FiveTuple> {
+        self.mobility.as_ref()?.next
     }
 
     fn has_live(&self, family: Family, now: Instant) -> bool {
@@ -492,13 +413,6 @@ impl Allocation {
             self.permissions.insert(peer.ip(), now.after(PERMISSION));
         }
     }
-}
-
-/// The name without its time stamp.
-fn stable(username: &str) -> &str {
-    rest::parse(username, ':')
-        .and_then(|name| name.user)
-        .unwrap_or(username)
 }
 
 /// RFC 8656 §9.

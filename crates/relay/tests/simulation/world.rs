@@ -2,19 +2,23 @@
 //!
 //! Owns the workload. It must not judge what the server does: [`Model`] does.
 
+mod tally;
+mod tcp;
+
 use core::num::NonZeroU32;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::thread;
 
-use turnbuckle_proto::{AddressFamily, AttributeType};
-use turnbuckle_relay::{Event, Limits};
+use turnbuckle_proto::{AddressFamily, AttributeType, Message, Method};
+use turnbuckle_relay::{Limits, NatDiscovery, RelayAddress, TcpRelay, Transport};
 use turnbuckle_testkit::{
-    ALICE, Answer, BOB, Client, Clock, Faults, Input, Network, Outcome, Peer, Random, Request,
-    Setup, Signing, Step,
+    ALICE, Answer, BOB, Client, Clock, Faults, Network, Peer, Random, Request, Setup, Signing,
 };
 
+pub(crate) use self::tally::Tally;
+use self::tcp::Host;
 use crate::model::Model;
 
 pub(crate) struct World {
@@ -27,11 +31,24 @@ pub(crate) struct World {
     peers: Vec<Peer>,
     /// All relayed transport addresses there ever were.
     relayed: Vec<SocketAddr>,
+    /// All reservation tokens there ever were.
+    tokens: Vec<[u8; 8]>,
+    /// The last one, with whom it was given to.
+    unused_token: Option<(usize, [u8; 8])>,
+    /// A client has just been told of a peer connection.
+    unused_connection: bool,
+    relays_tcp: bool,
+    host: Host,
     tally: Tally,
 }
 
 struct Participant {
     client: Client,
+    /// The same where it was before it moved.
+    former: Option<Client>,
+    ticket: Option<Vec<u8>>,
+    /// Numbers of peer connections that it was told of.
+    told: Vec<u32>,
     request: Request,
     /// The bytes of the request.
     last: Vec<u8>,
@@ -39,10 +56,6 @@ struct Participant {
     /// What it has asked to reach.
     targets: Vec<SocketAddr>,
 }
-
-/// How often things happened, to show that they do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally(BTreeMap<String, u64>);
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
@@ -69,7 +82,16 @@ impl World {
             c.permissions_max = PERMISSIONS_MAX;
             let nonce = *random.pick(&[600, 86_400]);
             c.lifetimes.nonce = Some(Duration::from_secs(nonce));
+            c.mobility = random.chance(60);
+            c.tcp_relay = random.chance(60).then_some(TcpRelay {
+                connections_max: CONNECTIONS_MAX,
+                connections_per_allocation_max: CONNECTIONS_PER_ALLOCATION_MAX,
+            });
+            c.nat_discovery = random.chance(50).then(nat_discovery);
         });
+        let extra: [SocketAddr; 3] = DISCOVERY_LISTENERS.map(|text| text.parse().unwrap());
+        setup.listeners.extend(extra);
+        setup.config.policy.listeners.extend(extra);
         if random.chance(50) {
             setup = setup.behind_nat();
         }
@@ -79,12 +101,17 @@ impl World {
         model.total = TOTAL as usize;
         model.permissions_max = PERMISSIONS_MAX;
         model.denied = vec![DENIED.parse().unwrap()];
+        model.mobility = setup.config.mobility;
+        model.discovery.clone_from(&setup.config.nat_discovery);
+        model.connections.per_allocation = CONNECTIONS_PER_ALLOCATION_MAX;
+        model.connections.total = CONNECTIONS_MAX;
+        let relays_tcp = setup.config.tcp_relay.is_some();
         model.passwords = [ALICE, BOB]
             .map(|(name, password)| (name.to_owned(), password.to_owned()))
             .into();
         let mut net = setup.build();
         net.record = true;
-        let clients = participants(&mut random);
+        let clients = participants(&mut random, relays_tcp);
         Self {
             seed,
             step: 0,
@@ -94,6 +121,11 @@ impl World {
             clients,
             peers: PEERS.map(Peer::new).to_vec(),
             relayed: vec!["198.51.100.1:3478".parse().unwrap()],
+            tokens: vec![[7; 8]],
+            unused_token: None,
+            unused_connection: false,
+            relays_tcp,
+            host: Host::default(),
             tally: Tally::default(),
         }
     }
@@ -102,15 +134,26 @@ impl World {
     pub(crate) fn step(&mut self) {
         self.step += 1;
         match self.random.below(100) {
-            0..35 => self.client_asks(),
-            35..65 => self.client_sends(),
-            65..85 => self.peer_sends(),
+            // What is good for 30 s is used soon, or hardly ever.
+            0..60 if self.unused_token.is_some() => self.client_redeems(),
+            0..60 if self.unused_connection => self.client_binds(),
+            0..33 => self.client_asks(),
+            33..37 => self.client_moves(),
+            37 => self.client_discovers(),
+            77..80 if self.relays_tcp => self.peer_connects(),
+            80..84 if self.relays_tcp => self.client_binds(),
+            84 if self.relays_tcp => self.somebody_hangs_up(),
+            38..62 | 77..85 => self.client_sends(),
+            62..77 => self.peer_sends(),
             85..88 => self.client_repeats(),
             88..90 => self.client_sends_rubbish(),
             90 => self.another_user_asks(),
             91..99 => self.time_passes(),
             _ => self.server_restarts(),
         }
+        self.net.settle();
+        self.judge();
+        self.host_works();
         self.net.settle();
         self.judge();
         self.everybody_reads();
@@ -136,6 +179,10 @@ impl World {
                     _ => request,
                 }
             }
+            10..25 if has_allocation && participant.client.transport.is_stream() => {
+                let again = participant.targets.last().copied();
+                Request::connect(again.filter(|_| random.chance(40)).unwrap_or(target))
+            }
             10..40 if has_allocation => Request::create_permission(&[target]),
             40..45 => Request::create_permission(&[target, other]),
             45..80 if has_allocation => {
@@ -144,12 +191,29 @@ impl World {
             }
             80..85 => Request::binding(),
             _ => {
-                let request = Request::allocate().lifetime(*random.pick(&[0, 600, 900, 5000]));
-                match random.below(10) {
+                let lifetime = *random.pick(&[0, 600, 900, 5000]);
+                let tcp = participant.client.transport.is_stream() && random.chance(85);
+                let request = match tcp {
+                    true => Request::allocate_tcp().lifetime(lifetime),
+                    false => Request::allocate().lifetime(lifetime),
+                };
+                let request = match random.below(10) {
                     0..2 => request.family(AddressFamily::V6),
-                    2..5 => request.additional_family(AddressFamily::V6),
-                    5 => request.attribute(AttributeType(0x7001), &[0]),
+                    2..4 => request.additional_family(AddressFamily::V6),
+                    4 => request.attribute(AttributeType(0x7001), &[0]),
+                    5 if !tcp => request.attribute(AttributeType::EVEN_PORT, &[0]),
+                    6 | 9 if !tcp => request.attribute(AttributeType::EVEN_PORT, &[0x80]),
+                    7 if !tcp => {
+                        let token = random.below(3) + 1;
+                        let token = self.tokens[self.tokens.len().saturating_sub(token)];
+                        request.attribute(AttributeType::RESERVATION_TOKEN, &token)
+                    }
+                    8 if !tcp => request.attribute(AttributeType::DONT_FRAGMENT, &[]),
                     _ => request,
+                };
+                match !tcp && random.chance(40) {
+                    true => request.attribute(AttributeType::MOBILITY_TICKET, &[]),
+                    false => request,
                 }
             }
         };
@@ -165,6 +229,78 @@ impl World {
         participant.ask(&mut self.net);
     }
 
+    /// A client shows its ticket, or an old one, from another address, or is back where it was.
+    fn client_moves(&mut self) {
+        let random = &mut self.random;
+        let at = random.below(self.clients.len());
+        let elsewhere = format!("203.0.113.{}:{}", 100 + at, 30_000 + random.below(6));
+        let participant = &mut self.clients[at];
+        let Some(ticket) = participant.ticket.clone() else {
+            return;
+        };
+        if participant.former.is_some() && random.chance(30) {
+            participant.go_back();
+            return;
+        }
+        let mut moved = participant.client.clone();
+        moved.address = elsewhere.parse().unwrap();
+        participant.former = Some(mem::replace(&mut participant.client, moved));
+        let lifetime = *random.pick(&[600, 600, 600, 0]);
+        participant.request =
+            Request::refresh(lifetime).attribute(AttributeType::MOBILITY_TICKET, &ticket);
+        participant.may_retry = true;
+        participant.ask(&mut self.net);
+    }
+
+    /// The same user takes the port that was reserved, with another socket of the same host or of another, or with the same one.
+    fn client_redeems(&mut self) {
+        let Some((holder, token)) = self.unused_token.take() else {
+            return;
+        };
+        let mut client = self.clients[holder].client.clone();
+        let shards = self.net.server.shards.len() as u16;
+        let port = client.address.port();
+        match self.random.below(10) {
+            0 => {}
+            1 => client.address.set_port(port ^ 1),
+            2 => client.address = "203.0.113.90:1234".parse().unwrap(),
+            // Served by the shard that has the port.
+            _ => client.address.set_port(port + 3 * shards),
+        }
+        if self.clients.len() >= CLIENTS_MAX {
+            self.clients.pop();
+        }
+        self.clients.push(Participant::new(client));
+        let participant = self.clients.last_mut().expect("just pushed");
+        participant.request =
+            Request::allocate().attribute(AttributeType::RESERVATION_TOKEN, &token);
+        participant.may_retry = true;
+        participant.ask(&mut self.net);
+    }
+
+    /// A client learns about its NAT, from any of the listeners that there are.
+    fn client_discovers(&mut self) {
+        let random = &mut self.random;
+        let mut client = random.pick(&self.clients).client.clone();
+        if !client.address.is_ipv4() {
+            return;
+        }
+        let server = random.below(DISCOVERY_LISTENERS.len() + 1);
+        if let Some(server) = DISCOVERY_LISTENERS.get(server) {
+            client.server = server.parse().unwrap();
+        }
+        let flags = *random.pick(&[0, 2, 4, 6]);
+        let request =
+            Request::binding().attribute(AttributeType::CHANGE_REQUEST, &[0, 0, 0, flags]);
+        let request = match random.below(4) {
+            0 => request.attribute(AttributeType::RESPONSE_PORT, &[0x30, 0x39, 0, 0]),
+            1 => request.attribute(AttributeType::PADDING, &[0; 300]),
+            _ => request,
+        };
+        let bytes = client.encode(&request);
+        client.post(&mut self.net, &bytes);
+    }
+
     fn client_sends(&mut self) {
         let at = self.random.below(self.clients.len());
         let participant = &mut self.clients[at];
@@ -176,14 +312,21 @@ impl World {
         } else {
             *self.random.pick(&participant.targets)
         };
-        let client = &mut participant.client;
+        let client = match &mut participant.former {
+            Some(former) if self.random.chance(30) => former,
+            _ => &mut participant.client,
+        };
         let len = self.random.below(40);
         let data = self.random.bytes(len);
         let bytes = if self.random.chance(50) {
             let number = *self.random.pick(&[0x4000, 0x4001, 0x4002, 0x4FFF]);
             Client::channel_data(number, &data)
         } else {
-            client.encode(&Request::send(target, &data))
+            let request = Request::send(target, &data);
+            client.encode(&match self.random.chance(20) {
+                true => request.attribute(AttributeType::DONT_FRAGMENT, &[]),
+                false => request,
+            })
         };
         client.post(&mut self.net, &bytes);
     }
@@ -246,7 +389,7 @@ impl World {
     fn time_passes(&mut self) {
         let millis = *self
             .random
-            .pick(&[1, 50, 2000, 30_000, 120_000, 299_999, 300_000]);
+            .pick(&[1, 5, 50, 500, 2000, 5000, 30_000, 120_000, 299_999, 300_000]);
         let duration = Duration::from_millis(millis);
         if self.random.chance(25) {
             self.net.settle();
@@ -267,6 +410,8 @@ impl World {
             let text = serde_json::to_string(&snapshot).unwrap();
             serde_json::from_str(&text).unwrap()
         });
+        self.host = Host::default();
+        self.model.all_disconnected();
         self.tally.count("restart");
     }
 
@@ -276,6 +421,8 @@ impl World {
             self.model.observe(&step);
         }
         let now = self.net.clock.now().instant;
+        self.host_is_told();
+        self.model.judge_connections(now);
         let (known, live) = (self.net.server.allocations(), self.model.live(now));
         assert!(
             known == live || (known > live && self.model.timers_are_late),
@@ -287,24 +434,39 @@ impl World {
     }
 
     fn everybody_reads(&mut self) {
-        for participant in &mut self.clients {
-            for datagram in self.net.take_inbox(participant.client.address) {
-                let Some(answer) = Answer::read(&datagram.bytes) else {
-                    continue;
-                };
-                participant.client.absorb(&answer);
-                for relayed in answer.all_relayed() {
-                    self.relayed.retain(|&known| known != relayed);
-                    self.relayed.push(relayed);
-                }
-                if let Some(code) = answer.code() {
-                    self.tally.count(&format!("answer {code}"));
-                }
-                if matches!(answer.code(), Some(401 | 438)) && participant.may_retry {
-                    participant.may_retry = false;
-                    participant.ask(&mut self.net);
+        for (at, participant) in self.clients.iter_mut().enumerate() {
+            let told = participant.told.len();
+            let former = participant.former.as_ref().map(|client| client.address);
+            for address in [Some(participant.client.address), former] {
+                let inbox = address.map(|address| self.net.take_inbox(address));
+                for datagram in inbox.into_iter().flatten() {
+                    participant.read_attempt(&datagram.bytes);
+                    let Some(answer) = Answer::read(&datagram.bytes) else {
+                        continue;
+                    };
+                    let is_former = address == former;
+                    participant.read(&answer, is_former);
+                    for relayed in answer.all_relayed() {
+                        self.relayed.retain(|&known| known != relayed);
+                        self.relayed.push(relayed);
+                    }
+                    if let Ok(Some(token)) = answer.message().reservation_token() {
+                        self.tokens.push(token);
+                        self.unused_token = Some((at, token));
+                    }
+                    if let Some(code) = answer.code() {
+                        self.tally.count(&format!("answer {code}"));
+                    }
+                    if matches!(answer.code(), Some(401 | 438))
+                        && participant.may_retry
+                        && !is_former
+                    {
+                        participant.may_retry = false;
+                        participant.ask(&mut self.net);
+                    }
                 }
             }
+            self.unused_connection |= participant.told.len() > told;
         }
         for peer in &self.peers {
             peer.received(&mut self.net);
@@ -330,9 +492,49 @@ impl World {
 }
 
 impl Participant {
+    fn new(client: Client) -> Self {
+        Self {
+            client,
+            former: None,
+            ticket: None,
+            told: Vec::new(),
+            request: Request::binding(),
+            last: Vec::new(),
+            may_retry: false,
+            targets: Vec::new(),
+        }
+    }
+
     fn ask(&mut self, net: &mut Network) {
         self.last = self.client.encode(&self.request);
         self.client.post(net, &self.last);
+    }
+
+    fn go_back(&mut self) {
+        if let Some(former) = &mut self.former {
+            mem::swap(former, &mut self.client);
+        }
+    }
+
+    fn read(&mut self, answer: &Answer, is_former: bool) {
+        match &mut self.former {
+            Some(former) if is_former => former.absorb(answer),
+            _ => self.client.absorb(answer),
+        }
+        if let Some(ticket) = answer.ticket() {
+            self.ticket = Some(ticket);
+        }
+        self.told
+            .extend(answer.message().connection_id().ok().flatten());
+    }
+
+    /// ConnectionAttempt tells of a connection too.
+    fn read_attempt(&mut self, bytes: &[u8]) {
+        if let Ok(message) = Message::decode(bytes)
+            && message.method() == Method::CONNECTION_ATTEMPT
+        {
+            self.told.extend(message.connection_id().ok().flatten());
+        }
     }
 }
 
@@ -347,53 +549,7 @@ impl Drop for World {
     }
 }
 
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (what, count) in &other.0 {
-            *self.0.entry(what.clone()).or_default() += count;
-        }
-    }
-
-    pub(crate) fn assert_everything_happened(&self) {
-        for what in EVERYTHING {
-            let count = self.0.get(what).copied().unwrap_or(0);
-            assert!(count >= 20, "{what} happened {count} times");
-        }
-    }
-
-    fn count(&mut self, what: &str) {
-        *self.0.entry(what.to_owned()).or_default() += 1;
-    }
-
-    fn count_step(&mut self, step: &Step) {
-        self.count(match (&step.input, &step.outcome) {
-            (Input::Client { .. }, Outcome::ToPeer { .. }) => "to peer",
-            (Input::Client { .. }, Outcome::ToShard { .. }) => "to another shard",
-            (Input::Handover { .. }, Outcome::ToClient { .. }) => "from another shard",
-            (Input::Client { .. }, Outcome::ToClient { .. }) => "hairpin",
-            (Input::Peer { .. }, Outcome::ToClient { .. }) => "to client",
-            (_, Outcome::Dropped(reason)) => reason.name(),
-            (_, _) => return,
-        });
-    }
-
-    fn count_event(&mut self, event: &Event) {
-        self.count(match event {
-            Event::AllocationCreated { .. } => "allocated",
-            Event::AllocationRefreshed { .. } => "refreshed",
-            Event::AddressDeleted { .. } => "address deleted",
-            Event::AllocationMoved { .. } => "moved",
-            Event::AllocationDeleted { why, .. } => why.as_str(),
-            Event::PermissionInstalled { .. } => "permission installed",
-            Event::PermissionExpired { .. } => "permission expired",
-            Event::ChannelBound { .. } => "channel bound",
-            Event::ChannelExpired { .. } => "channel expired",
-            Event::Rejected { .. } => return,
-        });
-    }
-}
-
-fn participants(random: &mut Random) -> Vec<Participant> {
+fn participants(random: &mut Random, relays_tcp: bool) -> Vec<Participant> {
     let rest = |seconds: u64, user: &str| format!("{}:{user}", Clock::START_UNIX + seconds);
     let mut all = vec![
         Client::alice(),
@@ -406,25 +562,59 @@ fn participants(random: &mut Random) -> Vec<Participant> {
         Client::new("[2001:db8:9::1]:50001").user(BOB.0, BOB.1),
         // A forger.
         Client::new("203.0.113.50:50000").user(ALICE.0, "guessed"),
+        Client::new("203.0.113.60:60000")
+            .user(BOB.0, BOB.1)
+            .over(Transport::Tls),
     ];
-    let count = *random.pick(&[2, 3, 5, 10]);
+    if relays_tcp {
+        for (address, user) in [
+            ("203.0.113.61:61001", ALICE),
+            ("203.0.113.62:61002", BOB),
+            ("203.0.113.63:61003", ALICE),
+        ] {
+            let client = Client::new(address).user(user.0, user.1);
+            all.push(client.over(Transport::Tcp));
+        }
+    }
+    let count = *random.pick(&[2, 3, 5, 12]);
     while all.len() > count {
         all.swap_remove(random.below(all.len()));
     }
     all.into_iter()
-        .map(|client| Participant {
-            client: client.signing(*random.pick(&[Signing::CLASSIC, Signing::SHA256])),
-            request: Request::binding(),
-            last: Vec::new(),
-            may_retry: false,
-            targets: Vec::new(),
+        .map(|client| {
+            let signing = *random.pick(&[Signing::CLASSIC, Signing::SHA256]);
+            Participant::new(client.signing(signing))
         })
         .collect()
 }
 
+fn nat_discovery() -> NatDiscovery {
+    let address = |text: &str| {
+        let ip = text.parse().unwrap();
+        RelayAddress {
+            local: ip,
+            advertised: ip,
+        }
+    };
+    NatDiscovery {
+        addresses: vec![address("198.51.100.1"), address("198.51.100.2")],
+        port: 3478,
+        alternate_port: 3479,
+    }
+}
+
 const PER_USER: u32 = 2;
 const TOTAL: u32 = 5;
+const CLIENTS_MAX: usize = 14;
 const PERMISSIONS_MAX: usize = 4;
+const CONNECTIONS_MAX: usize = 5;
+const CONNECTIONS_PER_ALLOCATION_MAX: usize = 3;
+/// Besides the ordinary ones.
+const DISCOVERY_LISTENERS: [&str; 3] = [
+    "198.51.100.1:3479",
+    "198.51.100.2:3478",
+    "198.51.100.2:3479",
+];
 const DENIED: &str = "9.9.9.66";
 const PEERS: [&str; 5] = [
     "9.9.9.9:4000",
@@ -432,38 +622,4 @@ const PEERS: [&str; 5] = [
     "8.8.8.8:4000",
     "9.9.9.66:4000",
     "[2a00:1450::1]:4000",
-];
-/// What all runs together must have met.
-const EVERYTHING: [&str; 31] = [
-    "allocated",
-    "refreshed",
-    "address deleted",
-    "deleted by client",
-    "expired",
-    "permission installed",
-    "permission expired",
-    "channel bound",
-    "channel expired",
-    "to peer",
-    "to client",
-    "hairpin",
-    "to another shard",
-    "from another shard",
-    "restart",
-    "answer 400",
-    "answer 401",
-    "answer 403",
-    "answer 420",
-    "answer 437",
-    "answer 438",
-    "answer 441",
-    "answer 443",
-    "answer 486",
-    "answer 508",
-    "drop_malformed",
-    "drop_no_allocation",
-    "drop_no_channel",
-    "drop_no_permission",
-    "drop_bad_indication",
-    "drop_own_address",
 ];
