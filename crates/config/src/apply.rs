@@ -9,11 +9,13 @@ use ipnet::IpNet;
 use crate::certificate::file;
 use crate::diagnostic::Severity;
 use crate::draft::{Draft, PlaceOrigin};
+use crate::facility::SyslogFacility;
 use crate::fault::Fault;
 use crate::keys;
 use crate::peer::{self, Origin, PeerRule, is_every_mapped_address};
+use crate::process::ProcessName;
 use crate::secret::Secret;
-use crate::settings::{AdminSocket, Alternates, ExternalIp, LogLevel};
+use crate::settings::{AdminSocket, Alternates, ExternalIp, LogFormat, LogLevel, LogPrivacy};
 use crate::user::{User, UserCredential};
 use crate::value;
 
@@ -384,17 +386,7 @@ pub(crate) fn denied_peer_ip(draft: &mut Draft, text: &str) -> Result<(), Fault>
 }
 
 fn peer_rule(draft: &mut Draft, text: &str) -> Result<PeerRule, Fault> {
-    let origin = match &draft.place.origin {
-        PlaceOrigin::File(file, line) => Origin {
-            file: Some(file.clone()),
-            line: Some(*line),
-        },
-        PlaceOrigin::CommandLine(_) | PlaceOrigin::Nowhere => Origin {
-            file: None,
-            line: None,
-        },
-    };
-    let rule = PeerRule::parse(text, origin)?;
+    let rule = PeerRule::parse(text, origin(draft))?;
     if text.contains('/') {
         draft.report(
             Severity::Note,
@@ -406,6 +398,20 @@ fn peer_rule(draft: &mut Draft, text: &str) -> Result<PeerRule, Fault> {
         );
     }
     Ok(rule)
+}
+
+/// Where the key being read stands, for what is told later.
+fn origin(draft: &Draft) -> Origin {
+    match &draft.place.origin {
+        PlaceOrigin::File(file, line) => Origin {
+            file: Some(file.clone()),
+            line: Some(*line),
+        },
+        PlaceOrigin::CommandLine(_) | PlaceOrigin::Nowhere => Origin {
+            file: None,
+            line: None,
+        },
+    }
 }
 
 pub(crate) fn log_file(draft: &mut Draft, text: &str) -> Result<(), Fault> {
@@ -430,6 +436,48 @@ pub(crate) fn log_min_level(draft: &mut Draft, word: &'static str) {
         "debug" => LogLevel::Debug,
         _ => LogLevel::Trace,
     });
+}
+
+pub(crate) fn log_format(draft: &mut Draft, word: &'static str) {
+    draft.settings.log.format = match word {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    };
+}
+
+pub(crate) fn log_privacy(draft: &mut Draft, word: &'static str) {
+    draft.settings.log.privacy = match word {
+        "shorten" => LogPrivacy::Shorten,
+        "hash" => LogPrivacy::Hash,
+        _ => LogPrivacy::Off,
+    };
+}
+
+pub(crate) fn syslog_facility(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.settings.log.facility = SyslogFacility::parse(text).ok_or_else(|| {
+        let names: Vec<_> = SyslogFacility::all().map(SyslogFacility::name).collect();
+        Fault::new(format!("`{text}` is no facility of the system log"))
+            .help(format!("write one of `{}`", names.join("`, `")))
+    })?;
+    Ok(())
+}
+
+pub(crate) fn proc_user(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.settings.process_user = process_name(draft, text);
+    Ok(())
+}
+
+pub(crate) fn proc_group(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.settings.process_group = process_name(draft, text);
+    Ok(())
+}
+
+/// An empty name is none, as in coturn.
+fn process_name(draft: &Draft, text: &str) -> Option<ProcessName> {
+    (!text.is_empty()).then(|| ProcessName {
+        name: text.to_owned(),
+        origin: origin(draft),
+    })
 }
 
 pub(crate) fn pidfile(draft: &mut Draft, text: &str) -> Result<(), Fault> {

@@ -103,6 +103,7 @@ impl Key {
             ("FILE", _) if self.name == "static-auth-secret-file" => "/etc/turnbuckle/secret",
             ("FILE", _) if self.name == "user-file" => "/etc/turnbuckle/users",
             ("FILE", _) if self.name == "pkey" => "/etc/turnbuckle/privkey.pem",
+            ("USER" | "GROUP", _) => "turnbuckle",
             ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
             _ => "example",
         }

@@ -31,12 +31,14 @@ mod diagnostic;
 mod differences;
 mod draft;
 mod effective;
+mod facility;
 mod fault;
 mod files;
 mod line;
 mod listener;
 mod outcome;
 mod peer;
+mod process;
 mod review;
 mod secret;
 mod settings;
@@ -50,15 +52,17 @@ mod value;
 pub use certificate::CertificateFiles;
 pub use diagnostic::{Diagnostic, Severity};
 pub use effective::{Field, FieldSource, FieldValue};
+pub use facility::SyslogFacility;
 pub use files::Files;
 pub use listener::{Listener, Transport};
 pub use outcome::{Outcome, default_paths, read, read_alone};
 pub use peer::{Origin, PeerRule, PeerRules};
+pub use process::ProcessName;
 pub use review::{Reading, Verdict};
 pub use secret::Secret;
 pub use settings::{
-    AdminSocket, Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogLevel,
-    LogSettings, LogTarget, NatDiscovery, Settings,
+    AdminSocket, Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogFormat, LogLevel,
+    LogPrivacy, LogSettings, LogTarget, NatDiscovery, Settings,
 };
 pub use turnbuckle_toml::turnbuckle_toml;
 pub use turnserver_conf::{Override, turnserver_conf};

@@ -10,8 +10,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::certificate::CertificateFiles;
+use crate::facility::SyslogFacility;
 use crate::listener::{Listener, Transport};
 use crate::peer::PeerRules;
+use crate::process::ProcessName;
 use crate::secret::Secret;
 use crate::user::User;
 
@@ -123,6 +125,10 @@ pub struct Settings {
     pub pidfile: Option<PathBuf>,
     /// Socket that `turnctl` speaks to the running server over (`admin-socket`). Default [`AdminSocket::Usual`].
     pub admin_socket: AdminSocket,
+    /// User that a server started by root goes on as (`proc-user`). Default none: the one it was started as.
+    pub process_user: Option<ProcessName>,
+    /// Group, likewise (`proc-group`). Default none: that of `process_user`.
+    pub process_group: Option<ProcessName>,
     /// Where this server does otherwise than coturn would have done with the same file. Empty without a file.
     pub differences: Vec<Difference>,
 }
@@ -190,6 +196,8 @@ impl Default for Settings {
             socket_buffer: None,
             pidfile: None,
             admin_socket: AdminSocket::Usual,
+            process_user: None,
+            process_group: None,
             differences: Vec::new(),
         }
     }
@@ -275,6 +283,12 @@ pub struct LogSettings {
     pub stdout_copy: bool,
     /// The file name is used as it is, without date and process id (`simple-log`). Default false.
     pub simple: bool,
+    /// How a line is laid out (`log-format`). Default text.
+    pub format: LogFormat,
+    /// What lines for the system log are filed under (`syslog-facility`). Default daemon.
+    pub facility: SyslogFacility,
+    /// How much lines about sessions tell of people (`log-privacy`). Default off.
+    pub privacy: LogPrivacy,
 }
 
 impl Default for LogSettings {
@@ -284,6 +298,9 @@ impl Default for LogSettings {
             target: LogTarget::Stdout,
             stdout_copy: true,
             simple: false,
+            format: LogFormat::Text,
+            facility: SyslogFacility::DAEMON,
+            privacy: LogPrivacy::Off,
         }
     }
 }
@@ -302,6 +319,28 @@ pub enum LogLevel {
     Debug,
     /// Everything (`Verbose`).
     Trace,
+}
+
+/// How a log line is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Time, level, sentence, and `name=value` for each field.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// How much log lines about sessions tell of people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogPrivacy {
+    /// Everything.
+    #[default]
+    Off,
+    /// Of the addresses of clients and peers the network alone: the first 24 bits of IPv4, the first 48 of IPv6, no port.
+    Shorten,
+    /// As [`Shorten`](Self::Shorten), and in place of user names a mark that is the same for one user until the server stops.
+    Hash,
 }
 
 /// Where log lines go.

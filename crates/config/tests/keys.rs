@@ -23,6 +23,8 @@ fn table_holds_every_key_once() {
             "max-pending-connections",
             "user-file",
             "static-auth-secret-file",
+            "log-format",
+            "log-privacy",
             "admin-socket"
         ]
     );
@@ -248,6 +250,7 @@ fn values_that_cannot_be_read_are_errors_with_help() {
             ],
             "NAME:PASSWORD" => &["alice", "alice:", ":x", "alice:0x12"],
             "REALM" => &[LONG],
+            "FACILITY" => &["banana", "local8"],
             _ => &[],
         };
         let ignores_value = read(&format!("{}=banana", key.name))
@@ -296,6 +299,9 @@ fn line(key: &Key) -> String {
         ("max-port", _) => "60000",
         ("allocation-default-address-family", _) => "keep",
         ("log-min-level", _) => "trace",
+        ("log-format", _) => "json",
+        ("log-privacy", _) => "shorten",
+        ("syslog-facility", _) => "local1",
         ("user", _) => "alice:0123456789abcdef",
         ("static-auth-secret", _) => "0123456789abcdef",
         ("log-file", _) => "/var/log/turnbuckle.log",

@@ -63,7 +63,7 @@ pub(crate) fn run(
     let (notices, inbox) = mpsc::channel();
     let clock = Clock::start();
     let (events, to_log) = sync_channel(EVENTS_WAITING);
-    let session_log = SessionLog::new(clock.clone());
+    let session_log = SessionLog::new(clock.clone(), deployment.config.credentials.separator);
     let session_log = spawn("session-log", move || session_log.run(&to_log))?;
     let config = Arc::new(deployment.config);
     let ports = Arc::new(RelayedPorts::new(

@@ -51,10 +51,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "syslog-facility",
-        Value::Text("FACILITY", unread),
-        Support::Later("lines go to the facility daemon"),
+        Value::Text("FACILITY", apply::syslog_facility),
+        Support::Built,
         "daemon",
-        "Facility of the system log",
+        "Facility of the system log: daemon, user, auth, local0 to local7 and their like",
     ),
     Key::new(
         "simple-log",
@@ -74,6 +74,24 @@ pub(super) const KEYS: &[Key] = &[
         "Least severe level that is logged",
     )
     .toml(Toml::Within("log.level")),
+    Key::new(
+        "log-format",
+        Value::Word(&["text", "json"], apply::log_format),
+        Support::Built,
+        "text",
+        "Form of log lines: text for people, or a JSON object for programs",
+    )
+    .own()
+    .toml(Toml::Named("format")),
+    Key::new(
+        "log-privacy",
+        Value::Word(&["off", "shorten", "hash"], apply::log_privacy),
+        Support::Built,
+        "off",
+        "Addresses of clients and peers are logged as /24 and /48; hash hides user names too",
+    )
+    .own()
+    .toml(Toml::Named("privacy")),
     Key::new(
         "new-log-timestamp",
         Value::Flag(unused),

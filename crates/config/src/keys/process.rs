@@ -1,6 +1,6 @@
 //! Keys of the process and its administration.
 
-use super::{Key, Support, Value, number, port, unread, unread_address, unused};
+use super::{Key, Support, Toml, Value, number, port, unread, unread_address, unused};
 use crate::apply;
 use crate::settings::AdminSocket;
 
@@ -30,18 +30,20 @@ pub(super) const KEYS: &[Key] = &[
     .own(),
     Key::new(
         "proc-user",
-        Value::Text("USER", unread),
-        Support::Later("the process keeps the user it was started as; set `User=` in its systemd unit"),
+        Value::Text("USER", apply::proc_user),
+        Support::Built,
         "",
-        "User the process changes to",
-    ),
+        "User that a server started by root goes on as, once its ports are open",
+    )
+    .toml(Toml::Named("user")),
     Key::new(
         "proc-group",
-        Value::Text("GROUP", unread),
-        Support::Later("the process keeps the group it was started as; set `Group=` in its systemd unit"),
+        Value::Text("GROUP", apply::proc_group),
+        Support::Built,
         "",
-        "Group the process changes to",
-    ),
+        "Group, likewise; that of the user unless given",
+    )
+    .toml(Toml::Named("group")),
     Key::new(
         "cli",
         Value::Flag(unused),

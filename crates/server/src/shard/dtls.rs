@@ -299,7 +299,7 @@ impl Dtls {
                     now.instant,
                 ))),
                 Some(Err(refusal)) => {
-                    tracing::debug!("DTLS client {} is refused: {refusal}", client.client.0);
+                    tracing::debug!(client = %client.client.0, "a DTLS client is refused: {refusal}");
                     report.failed = report.failed.wrapping_add(1);
                     Step::Refuse(Alert::HandshakeFailure)
                 }

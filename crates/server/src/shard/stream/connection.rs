@@ -37,7 +37,7 @@ pub(super) async fn serve(
     };
     match run(&shared, id, stream, peer, proxied).await {
         Ok(()) => {}
-        Err(error) => tracing::debug!("connection from {peer} is closed: {error}"),
+        Err(error) => tracing::debug!(client = %peer, "connection closed: {error}"),
     }
 }
 
@@ -90,7 +90,11 @@ async fn run(
         return converse(Messages::new(shared, stream, path)).await;
     }
     let Some(service) = &shared.rules.tls else {
-        if shared.state.borrow_mut().may_log_refusal() {
+        if shared
+            .state
+            .borrow_mut()
+            .may_log_refusal(client.ip(), "no certificate")
+        {
             tracing::info!(%client, "a TLS client is turned away: there is no certificate (cert, pkey)");
         }
         return Ok(());
@@ -103,7 +107,11 @@ async fn run(
     let stream = match timeout(patience, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
-            if shared.state.borrow_mut().may_log_refusal() {
+            if shared
+                .state
+                .borrow_mut()
+                .may_log_refusal(client.ip(), "handshake")
+            {
                 tracing::info!(%client, "TLS handshake failed: {}", tls::explain(&error));
             }
             return Ok(());
@@ -178,9 +186,14 @@ async fn open(
     let (mut client, mut server) = (peer, stream.local_addr()?);
     if proxied {
         if !shared.is_trusted_proxy(peer) {
-            if shared.state.borrow_mut().may_log_refusal() {
+            if shared
+                .state
+                .borrow_mut()
+                .may_log_refusal(peer.ip(), "proxy")
+            {
                 tracing::warn!(
-                    "a connection from {peer} to the PROXY protocol port {} is refused: the address is not in proxy-trusted",
+                    client = %peer,
+                    "a connection to the PROXY protocol port {} is refused: the address is not in proxy-trusted",
                     server.port()
                 );
             }

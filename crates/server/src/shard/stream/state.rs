@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -289,9 +289,9 @@ impl State {
     }
 
     /// Whether one more refused connection may be written down; see [`Throttle`].
-    pub(super) fn may_log_refusal(&mut self) -> bool {
+    pub(super) fn may_log_refusal(&mut self, client: IpAddr, why: &'static str) -> bool {
         let now = self.core.clock.now();
-        self.refusals.admit(now.instant)
+        self.refusals.admit(now.instant, (client, why))
     }
 
     pub(super) fn now(&mut self) -> Now {

@@ -168,7 +168,7 @@ async fn open(shared: Rc<Shared>, id: ConnectionId, from: SocketAddr, peer: Sock
     let opened = match timeout(CONNECT_TIMEOUT, connect(from, peer)).await {
         Ok(Ok(stream)) => set_options(&stream).ok().map(|()| stream),
         Ok(Err(error)) => {
-            tracing::debug!("{peer} cannot be connected to from {from}: {error}");
+            tracing::debug!(%peer, relayed = %from, "a peer cannot be connected to: {error}");
             None
         }
         Err(_) => None,
