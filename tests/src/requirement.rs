@@ -13,7 +13,7 @@ pub enum Requirement {
     Program(&'static str),
     /// A library of GObject that Debian's own Python can load, by name and version.
     Typelib(&'static str, &'static str),
-    /// The right to make network namespaces.
+    /// The right to make network namespaces, and to become another user.
     Root,
 }
 
@@ -46,6 +46,11 @@ impl Requirement {
         false
     }
 
+    /// Whether the tests are run by root.
+    pub fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
     fn unmet(self) -> Option<String> {
         match self {
             Self::Program(program) if !is_installed(program) => {
@@ -54,9 +59,7 @@ impl Requirement {
             Self::Typelib(name, version) if !is_loaded(name, version) => {
                 Some(format!("{SYSTEM_PYTHON} cannot load {name} {version}"))
             }
-            Self::Root if !rustix::process::geteuid().is_root() => {
-                Some("network namespaces need root".to_owned())
-            }
+            Self::Root if !Self::is_root() => Some("it needs root".to_owned()),
             Self::Program(_) | Self::Typelib(..) | Self::Root => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The server under test, started as an operator starts it: with a file, on addresses of this host.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ impl Server {
             more_ports: Vec::new(),
             namespace: None,
             limits: None,
+            environment: Vec::new(),
         }
     }
 
@@ -144,6 +146,7 @@ pub struct ServerBuilder<'a> {
     more_ports: Vec<&'static str>,
     namespace: Option<&'a Namespace>,
     limits: Option<&'a str>,
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl<'a> ServerBuilder<'a> {
@@ -166,6 +169,13 @@ impl<'a> ServerBuilder<'a> {
     #[must_use]
     pub fn limited(mut self, limits: &'a str) -> Self {
         self.limits = Some(limits);
+        self
+    }
+
+    /// Sets a variable of the server's environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name, value.as_ref().to_owned()));
         self
     }
 
@@ -212,6 +222,7 @@ impl<'a> ServerBuilder<'a> {
             (None, None) => Command::new(&program),
         };
         command.current_dir(directory.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         match self.config {
             Some(config) => {
                 let path = config_path(&directory);
@@ -320,8 +331,8 @@ fn config_path(directory: &TempDir) -> PathBuf {
 
 /// The word itself: "already in use" is no readiness.
 fn says_ready(line: &str) -> bool {
-    line.split_whitespace()
-        .any(|word| word.trim_end_matches(':') == "ready")
+    line.split(|character: char| !character.is_alphanumeric())
+        .any(|word| word == "ready")
 }
 
 const READY_DEADLINE: Duration = Duration::from_secs(20);

@@ -19,12 +19,14 @@ mod listen;
 mod log;
 mod pace;
 mod peer_sockets;
+mod privileges;
 mod server;
 mod session_log;
 mod settings_file;
 mod shard;
 mod sockets;
 mod start_block;
+mod systemd;
 mod throttle;
 mod tls;
 
@@ -39,6 +41,10 @@ fn main() -> ExitCode {
     };
     let settings = Arc::new(settings);
     let file = loaded.file.as_deref();
+    let identity = match privileges::Identity::of(&settings) {
+        Ok(identity) => identity,
+        Err(error) => return fail(&error, WRONG_CONFIGURATION),
+    };
     let run = || -> Result<()> {
         if args.check {
             let deployment = deployment::Deployment::plan(&settings)?;
@@ -48,7 +54,7 @@ fn main() -> ExitCode {
         }
         let log = log::Log::start(&settings.log)?;
         let deployment = deployment::Deployment::plan(&settings)?;
-        server::run(&settings, deployment, file, &log)
+        server::run(&settings, deployment, file, identity.as_ref(), &log)
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,6 +20,7 @@ use crate::deployment::Deployment;
 use crate::http::{AdminSocket, Http, Site, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
+use crate::privileges::Identity;
 use crate::session_log::SessionLog;
 use crate::shard::dtls::DtlsService;
 use crate::shard::rings::Doorbell;
@@ -27,6 +28,7 @@ use crate::shard::stream::{Post, Rules, StreamShard};
 use crate::shard::udp::UdpShard;
 use crate::shard::{DtlsRules, Parts, Report};
 use crate::start_block::{first_steps, start_block, warn_of_private_advertisement};
+use crate::systemd::{self, Heartbeat};
 use crate::tls::{Finding, TlsOptions, TlsService, Watch};
 
 /// Runs until a signal stops it. An error means that it could not start, or could not go on.
@@ -34,6 +36,7 @@ pub(crate) fn run(
     settings: &Arc<Settings>,
     deployment: Deployment,
     file: Option<&Path>,
+    identity: Option<&Identity>,
     log: &Log,
 ) -> Result<()> {
     check_descriptors(&deployment);
@@ -50,6 +53,9 @@ pub(crate) fn run(
         .as_deref()
         .map(Pidfile::write)
         .transpose()?;
+    if let Some(identity) = identity {
+        give_up_root(identity, settings, file, log)?;
+    }
 
     log.write_block(&format!("Turnbuckle {}\n", env!("CARGO_PKG_VERSION")));
     log.write_block(&start_block(settings, &deployment, file));
@@ -128,8 +134,12 @@ pub(crate) fn run(
     let _http = serve_http(admin_socket, &control)?;
     control.set_state(State::Ready);
     tracing::info!("ready: {} shard{}", running.len(), plural(running.len()));
+    systemd::ready();
+    let heartbeat = Heartbeat::start(control.clone()).context("a thread cannot be started")?;
 
     let outcome = wait(&inbox, log, tls.as_ref());
+    drop(heartbeat);
+    systemd::stopping();
     control.stop_shards();
     let mut total = Report::default();
     for shard in running {
@@ -140,6 +150,23 @@ pub(crate) fn run(
     tell_totals(&total);
     tracing::info!("stopped");
     outcome
+}
+
+/// Once everything that takes root is done, and before there is another thread.
+fn give_up_root(
+    identity: &Identity,
+    settings: &Settings,
+    file: Option<&Path>,
+    log: &Log,
+) -> Result<()> {
+    identity.assume()?;
+    identity.warn_of_unreadable(settings, file);
+    if let Err(error) = log.reopen() {
+        tracing::warn!(
+            "{error:#} by {identity}, so it cannot be opened anew after it was moved away"
+        );
+    }
+    Ok(())
 }
 
 /// What the main thread is told.
@@ -177,12 +204,11 @@ fn wait(inbox: &Receiver<Notice>, log: &Log, tls: Option<&TlsService>) -> Result
                 tracing::info!("stopping on SIGINT");
                 return Ok(());
             }
-            Notice::Signal(SIGHUP) => match log.reopen() {
-                Ok(()) => tracing::info!(
-                    "SIGHUP: the log is reopened; the configuration is not read anew"
-                ),
-                Err(error) => tracing::error!("SIGHUP: {error:#}; lines go where they went before"),
-            },
+            Notice::Signal(SIGHUP) => {
+                systemd::reloading();
+                reopen(log);
+                systemd::ready();
+            }
             Notice::Signal(SIGUSR2) => reload_certificates(tls),
             Notice::Signal(signal) => {
                 tracing::warn!("signal {signal} does nothing in this version");
@@ -207,6 +233,15 @@ fn serve_http(admin_socket: Option<AdminSocket>, control: &Control) -> Result<Op
         return Ok(None);
     }
     Http::start(sites).map(Some)
+}
+
+fn reopen(log: &Log) {
+    match log.reopen() {
+        Ok(()) => {
+            tracing::info!("SIGHUP: the log is reopened; the configuration is not read anew");
+        }
+        Err(error) => tracing::error!("SIGHUP: {error:#}; lines go where they went before"),
+    }
 }
 
 fn watch_signals(mut signals: Signals, notices: Sender<Notice>) -> Result<()> {

@@ -134,7 +134,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 8] = [
+const PACKAGES: [Package; 9] = [
     Package {
         name: "coturn",
         program: Some("turnutils_uclient"),
@@ -155,6 +155,11 @@ const PACKAGES: [Package; 8] = [
     Package {
         name: "libnss3-tools",
         program: Some("certutil"),
+    },
+    // Judges the unit file.
+    Package {
+        name: "systemd",
+        program: Some("systemd-analyze"),
     },
     // Counts instructions.
     Package {

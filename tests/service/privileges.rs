@@ -1,0 +1,118 @@
+//! Another user than root (`proc-user`, `proc-group`).
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+use turnbuckle_tests::{Authority, CertificateFiles, Requirement, turnbuckle};
+
+use crate::site::{NAME, Site};
+
+#[test]
+fn root_is_given_up_by_every_thread() {
+    if !Requirement::all_met(&[Requirement::Root]) {
+        return;
+    }
+    let authority = Authority::new();
+    let files = authority.write("turn", &authority.issue(&[NAME]));
+    let directory = files.cert.parent().expect("it lies in a directory");
+    fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+    let secret = directory.join("secret");
+    fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o600)).unwrap();
+    let config = format!(
+        "{}static-auth-secret-file={}\nproc-user=nobody\nproc-group=nogroup\n",
+        files.config(),
+        secret.display()
+    );
+    let site = Site::start_as(authority, &config, |builder| builder);
+    site.serves(&mut site.tcp());
+    site.serves(&mut site.tls());
+
+    let tasks = Path::new("/proc")
+        .join(site.server.process_id().to_string())
+        .join("task");
+    let mut threads = 0;
+    for task in fs::read_dir(tasks).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let line = line.unwrap_or_else(|| panic!("no {name} in {status}"));
+            line.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(field("Uid:"), ["65534"; 4], "{status}");
+        assert_eq!(field("Gid:"), ["65534"; 4], "{status}");
+        assert_eq!(field("Groups:"), ["65534"], "{status}");
+        for set in ["CapPrm:", "CapEff:"] {
+            assert_eq!(field(set), ["0000000000000000"], "{status}");
+        }
+        threads += 1;
+    }
+    assert!(threads > 2, "{threads}");
+
+    let log = site.server.log();
+    let warnings: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains(" cannot be read by user nobody"))
+        .collect();
+    assert!(
+        matches!(&warnings[..], [one] if one.contains(&secret.display().to_string())),
+        "{warnings:?}"
+    );
+
+    let fresh = site.authority.issue(&[NAME]);
+    CertificateFiles::replace(&files.cert, &fresh.chain);
+    CertificateFiles::replace(&files.key, &fresh.key);
+    site.server
+        .expect_log("the certificate was replaced", |line| {
+            line.contains("the certificate files were replaced: new connections")
+        });
+    site.server.stop();
+}
+
+#[test]
+fn only_root_becomes_somebody_else() {
+    let output = refused("proc-user=daemon", NOBODY);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        text.contains("turnserver.conf, line 1: `proc-user`: only root can"),
+        "{text}"
+    );
+}
+
+#[test]
+fn unknown_names_stop_the_start() {
+    for (key, what) in [("proc-user", "user"), ("proc-group", "group")] {
+        let output = refused(&format!("# first\n{key}=turnbuckle-no-such-name"), None);
+        let text = String::from_utf8_lossy(&output.stderr);
+        let wanted = format!(
+            "turnserver.conf, line 2: `{key}`: this host has no {what} `turnbuckle-no-such-name`"
+        );
+        assert!(text.contains(&wanted), "{text}");
+    }
+}
+
+/// Checks a file, as this user where the tests are run by root.
+fn refused(config: &str, user: Option<u32>) -> Output {
+    let directory = TempDir::with_prefix("turnbuckle-user-").expect("a temporary directory");
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let file = directory.path().join("turnserver.conf");
+    fs::write(&file, config).unwrap();
+    let mut command = Command::new(turnbuckle());
+    command.args(["--check", "-c"]).arg(&file);
+    if let Some(user) = user
+        && Requirement::is_root()
+    {
+        command.uid(user);
+    }
+    let output = command.output().expect("the server runs");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    output
+}
+
+const NOBODY: Option<u32> = Some(65534);
