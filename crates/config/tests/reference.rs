@@ -68,6 +68,8 @@ fn reference_with_every_line_uncommented_is_read() {
         shards: settings.shards,
         socket_buffer: settings.socket_buffer,
         pidfile: settings.pidfile.clone(),
+        process_user: settings.process_user.clone(),
+        process_group: settings.process_group.clone(),
         // The default is the same path, but only if its directory is there.
         admin_socket: AdminSocket::At(AdminSocket::USUAL_PATH.into()),
         differences: settings.differences.clone(),
