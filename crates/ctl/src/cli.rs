@@ -53,6 +53,14 @@ pub(crate) enum Command {
     /// A file whose name ends in `.toml` is read as turnbuckle.toml, any other as turnserver.conf. The server need not run.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// List live sessions, the oldest first
+    Sessions(SessionsArgs),
+    /// End the sessions of a user, who may start new ones at once
+    Disconnect(UserArgs),
+    /// Show which users, peers and networks move most data now
+    ///
+    /// A table that is drawn again every two seconds; `q` or Ctrl-C ends it.
+    Top(TopArgs),
     /// Print the version of the running server
     Version(SocketArgs),
     /// Print what teaches a shell the options of a program
@@ -113,6 +121,45 @@ pub(crate) struct SocketArgs {
     /// Socket of the server, its `admin-socket` [default: /run/turnbuckle/admin.sock]
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SessionsArgs {
+    /// Sessions of this user alone; a time-limited name, or the part of it behind the expiry
+    #[arg(value_parser = user)]
+    pub(crate) user: Option<String>,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Again every two seconds, until `q` or Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// How many are shown at most
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UserArgs {
+    /// A time-limited name, the part of it behind the expiry, or the name of an account
+    #[arg(value_parser = user)]
+    pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// One look, over one second
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// An object for programs; on a line of its own each time without --once
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
 }
 
 #[derive(Debug, Args)]

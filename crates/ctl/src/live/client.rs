@@ -2,7 +2,6 @@
 //!
 //! Everything is bounded: how long the server may take, and how much it may say. Tells why it cannot be reached and what to do.
 
-#[cfg(test)]
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -145,7 +144,6 @@ impl Client {
 }
 
 /// `text` as one segment of a path.
-#[cfg(test)]
 pub(crate) fn segment(text: &str) -> String {
     let mut segment = String::new();
     for byte in text.bytes() {
