@@ -75,7 +75,7 @@ fn a_proxy_may_speak_for_itself() {
 fn only_trusted_proxies_are_believed() {
     let site = start();
     for key in PORTS {
-        for write in [v1, v2] {
+        for (write, told) in [(v1 as fn(_, _) -> _, true), (v2, false)] {
             let header = write(v4(1), SERVER_V4.parse().unwrap());
             let socket = connect_from(UNTRUSTED, site.port(key));
             let from = socket.local_addr().expect("a connection has an address");
@@ -83,10 +83,16 @@ fn only_trusted_proxies_are_believed() {
             // The server may have gone before all is written.
             let _ = client.try_send(&[header, crate::client::binding_request().1].concat());
             assert_eq!(client.rest(), b"");
-            let (from, port) = (format!(" {from} "), format!(" {} ", site.port(key).port()));
-            site.server.expect_log("who was refused where", |line| {
-                line.contains("proxy-trusted") && line.contains(&from) && line.contains(&port)
-            });
+            // The same again so soon is only counted.
+            if told {
+                let (from, port) = (
+                    format!("client={from}"),
+                    format!(" {} ", site.port(key).port()),
+                );
+                site.server.expect_log("who was refused where", |line| {
+                    line.contains("proxy-trusted") && line.ends_with(&from) && line.contains(&port)
+                });
+            }
         }
     }
     let log = site.server.stop();

@@ -189,7 +189,7 @@ async fn open(
             if shared
                 .state
                 .borrow_mut()
-                .may_log_refusal(peer.ip(), "proxy")
+                .may_log_refusal(peer.ip(), server.port())
             {
                 tracing::warn!(
                     client = %peer,

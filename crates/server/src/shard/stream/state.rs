@@ -1,6 +1,7 @@
 //! What the tasks of a stream shard share: the core and the connections.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::Waker;
@@ -289,7 +290,7 @@ impl State {
     }
 
     /// Whether one more refused connection may be written down; see [`Throttle`].
-    pub(super) fn may_log_refusal(&mut self, client: IpAddr, why: &'static str) -> bool {
+    pub(super) fn may_log_refusal(&mut self, client: IpAddr, why: impl Hash) -> bool {
         let now = self.core.clock.now();
         self.refusals.admit(now.instant, (client, why))
     }
