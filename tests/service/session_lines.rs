@@ -1,7 +1,7 @@
 //! What the log says of sessions.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -125,6 +125,13 @@ fn a_session_is_a_line_at_its_start_and_one_at_its_end() {
         reason.contains("holds 1 ") && reason.contains("user-quota"),
         "{reason}"
     );
+    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/logs.md");
+    let documented = fs::read_to_string(documented).expect("the page is there");
+    for object in [start, end, peer, quota] {
+        for field in object.as_object().unwrap().keys() {
+            assert!(documented.contains(&format!("`{field}`")), "{field}");
+        }
+    }
     // The challenges of both clients are no news.
     for object in &objects {
         assert_ne!(object["code"], 401, "{object}");
