@@ -274,6 +274,16 @@ fn service(draft: &mut Draft) {
             "remove one of them",
         );
     }
+    let settings = &draft.settings;
+    if !settings.udp_relay && !settings.tcp_relay && !settings.stun_only {
+        let place = draft.place_of("no-udp-relay");
+        draft.report_at(
+            &place,
+            Severity::Error,
+            "`no-udp-relay` leaves nothing to relay: TCP is relayed only where `no-tcp-relay=0` is written",
+            "write `no-tcp-relay=0`, or `stun-only` for a server that does not relay",
+        );
+    }
     if draft.settings.secure_stun && draft.settings.anonymous {
         let place = draft.place_of("secure-stun");
         draft.report_at(

@@ -81,6 +81,8 @@ pub struct Settings {
     pub max_allocate_timeout: Duration,
     /// TCP allocations of RFC 6062 are granted: only `no-tcp-relay=0` spells that out. Default false.
     pub tcp_relay: bool,
+    /// UDP allocations are granted (cleared by `no-udp-relay`). Default true.
+    pub udp_relay: bool,
     /// Age at which a nonce is answered with 438 (`stale-nonce`, seconds). Default 600 s; `None` (0) is never.
     pub nonce_lifetime: Option<Duration>,
     /// Longest lifetime an allocation is given (`max-allocate-lifetime`, seconds). Default 3600 s (RFC 8656 §7.2).
@@ -175,6 +177,7 @@ impl Default for Settings {
             pending_connections_max: DEFAULT_PENDING_CONNECTIONS_MAX,
             max_allocate_timeout: DEFAULT_MAX_ALLOCATE_TIMEOUT,
             tcp_relay: false,
+            udp_relay: true,
             nonce_lifetime: Some(DEFAULT_NONCE_LIFETIME),
             max_allocate_lifetime: Duration::from_secs(3600),
             channel_lifetime: Duration::from_secs(600),

@@ -344,6 +344,7 @@ fn needed_by(key: &Key) -> Option<&'static str> {
         "lt-cred-mech" => Some("realm=a\nuser=a:b\n"),
         "cert" => Some("pkey=/key.pem\n"),
         "pkey" => Some("cert=/cert.pem\n"),
+        "no-udp-relay" => Some("no-tcp-relay=0\n"),
         "dtls" => Some(PAIR),
         "tcp-proxy-port" | "tls-proxy-port" => Some("proxy-trusted=192.0.2.1\n"),
         _ => None,

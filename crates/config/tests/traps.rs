@@ -390,7 +390,7 @@ fn service_that_is_not_there() {
     assert_snapshot!(
         "refused_keys",
         failed(
-            "oauth\npsql-userdb=\"host=db password=hunter2\"\nCA-file=/etc/ca.pem\nno-udp-relay\n"
+            "oauth\npsql-userdb=\"host=db password=hunter2\"\nCA-file=/etc/ca.pem\nno-udp-relay\nserver-relay\n"
         )
     );
     assert_eq!(

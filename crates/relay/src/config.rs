@@ -85,6 +85,8 @@ pub enum DefaultFamily {
 pub struct Services {
     pub stun: bool,
     pub turn: bool,
+    /// UDP allocations are granted; without, they are refused with 403.
+    pub udp_relay: bool,
     /// Binding needs credentials too.
     pub stun_needs_credentials: bool,
 }
@@ -106,6 +108,7 @@ impl Default for Services {
         Self {
             stun: true,
             turn: true,
+            udp_relay: true,
             stun_needs_credentials: false,
         }
     }

@@ -23,6 +23,8 @@ pub enum Reject {
     Forbidden { peer: SocketAddr, denial: Denial },
     #[error("clients behind 6to4 and Teredo are not served: packets could be made to loop")]
     TunnelledClient,
+    #[error("allocations for UDP are switched off")]
+    UdpSwitchedOff,
     #[error("the allocation already has {limit} {what}")]
     TooMany { what: &'static str, limit: usize },
     #[error("allocations do not move")]
@@ -66,7 +68,7 @@ impl Reject {
             Self::TryAlternate(_) => 300,
             Self::BadRequest(_) | Self::BadAttribute(_) => 400,
             Self::Unauthorized(_) => 401,
-            Self::Forbidden { .. } | Self::TunnelledClient => 403,
+            Self::Forbidden { .. } | Self::TunnelledClient | Self::UdpSwitchedOff => 403,
             Self::MobilityForbidden => 405,
             Self::UnknownAttributes(_) => 420,
             Self::AllocationExists | Self::NoAllocation => 437,

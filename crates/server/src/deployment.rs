@@ -292,6 +292,7 @@ fn relay_config(
     config.services = Services {
         stun: settings.stun,
         turn: !settings.stun_only,
+        udp_relay: settings.udp_relay,
         stun_needs_credentials: settings.secure_stun,
     };
     config.unauthorized_rate = settings.unauthorized_rate.map(|per_second| Rate {

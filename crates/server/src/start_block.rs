@@ -122,10 +122,10 @@ fn relays_at(settings: &Settings, deployment: &Deployment) -> String {
     format!(
         "{}, {} ports {} to {}{family}",
         addresses.join(", "),
-        if settings.tcp_relay {
-            "udp and tcp"
-        } else {
-            "udp"
+        match (settings.udp_relay, settings.tcp_relay) {
+            (true, true) => "udp and tcp",
+            (false, true) => "tcp",
+            (_, false) => "udp",
         },
         ports.start(),
         ports.end()

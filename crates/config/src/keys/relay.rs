@@ -48,14 +48,12 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "no-udp-relay",
-        Value::Flag(unused),
-        Support::Refused {
-            reason: "UDP is all that is relayed, so nothing would be left",
-            help: "write `stun-only` for a server that does not relay",
-        },
+        Value::Flag(|draft, on| draft.settings.udp_relay = !on),
+        Support::Built,
         "0",
-        "UDP is not relayed",
-    ),
+        "UDP allocations are refused; TCP alone is relayed then",
+    )
+    .toml(Toml::Inverted("udp-relay", "UDP allocations are granted")),
     Key::new(
         "no-tcp-relay",
         Value::Flag(apply::no_tcp_relay),

@@ -54,6 +54,8 @@ impl Relay {
         let transport = match request.message.requested_transport()? {
             None => return Err(Reject::BadRequest("REQUESTED-TRANSPORT is missing")),
             // compliance: 6062-5.1-02
+            // compliance: 6062-5.1-03
+            Some(UDP) if !self.config.services.udp_relay => return Err(Reject::UdpSwitchedOff),
             Some(UDP) => RelayedTransport::Udp,
             Some(TCP) => self.check_tcp_allocation(request)?,
             // compliance: 6062-5.1-01

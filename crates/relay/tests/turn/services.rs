@@ -1,7 +1,7 @@
 //! What the operator can switch off.
 
 use turnbuckle_proto::Method;
-use turnbuckle_relay::{DropReason, Services};
+use turnbuckle_relay::{DropReason, Services, TcpRelay, Transport};
 use turnbuckle_testkit::{Client, Request, Setup};
 
 #[test]
@@ -40,6 +40,21 @@ fn secure_stun() {
     let answer = alice.ask(&mut net, &Request::binding()).expect_success();
     assert!(answer.is_signed_with(&alice.key().unwrap()));
     assert_eq!(answer.mapped(), Some(alice.address));
+}
+
+// compliance: 6062-5.1-03
+#[test]
+fn no_udp_relay_leaves_tcp() {
+    let mut net = setup(|services| services.udp_relay = false)
+        .config(|config| config.tcp_relay = Some(TcpRelay::default()))
+        .build();
+    let mut alice = Client::alice().over(Transport::Tcp);
+    let refused = alice.ask(&mut net, &Request::allocate());
+    refused.expect_error(403);
+    assert_eq!(net.server.allocations(), 0);
+    alice
+        .ask(&mut net, &Request::allocate_tcp())
+        .expect_success();
 }
 
 // compliance: 8489-6.3-03
