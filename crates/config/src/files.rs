@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use crate::account_database::{self, Accounts};
 use crate::apply;
 use crate::diagnostic::Severity;
 use crate::draft::{Draft, Place};
@@ -40,6 +41,7 @@ pub(crate) fn load(draft: &mut Draft, files: Option<&dyn Files>) {
             Err(error) => report_unread(draft, &path, &place, USERS_CREDENTIAL, &error),
         }
     }
+    account_databases(draft, files);
     let Some(directory) = directory else { return };
     let named =
         |list: &[(PathBuf, Place)], path: &Path| list.iter().any(|(other, _)| other == path);
@@ -139,6 +141,34 @@ fn users(draft: &mut Draft, path: &Path, place: &Place, text: &str) {
         draft.place = place.clone();
         if let Err(fault) = User::parse(line.trim()).and_then(|user| apply::add_user(draft, user)) {
             report_fault(draft, path, place, Some(number), fault);
+        }
+    }
+}
+
+/// Stops a file whose accounts stand in coturn's SQLite file: those users could not authenticate. A file without any is often
+/// named all the same.
+fn account_databases(draft: &mut Draft, files: &dyn Files) {
+    let named: Vec<(PathBuf, Place)> = draft
+        .given
+        .iter()
+        .filter(|given| matches!(given.key.name, "userdb" | "db"))
+        .map(|given| (PathBuf::from(given.text.expose()), given.place.clone()))
+        .collect();
+    for (path, place) in named {
+        let held = files
+            .read(&path)
+            .map(|file| account_database::accounts(&file));
+        if matches!(held, Ok(Accounts::Some)) {
+            draft.report_at(
+                &place,
+                Severity::Error,
+                format!(
+                    "`{}` holds accounts or secrets, which are not read: who uses them could not authenticate",
+                    path.display()
+                ),
+                "give the accounts with `user=name:0xKEY`, where KEY is `hmackey` in the table `turnusers_lt`, and the \
+                 secrets with `static-auth-secret`; then remove the line",
+            );
         }
     }
 }

@@ -24,6 +24,7 @@
 pub mod command_line;
 pub mod keys;
 
+mod account_database;
 mod apply;
 mod certificate;
 mod check;

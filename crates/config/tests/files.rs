@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use insta::assert_snapshot;
-use turnbuckle_config::{AuthAsked, Files, Outcome, UserCredential, read};
+use turnbuckle_config::{AuthAsked, Files, Outcome, Severity, UserCredential, read};
 
 #[test]
 fn secrets_and_accounts_come_from_files() {
@@ -110,6 +110,31 @@ fn files_that_cannot_be_used_are_errors() {
 }
 
 #[test]
+fn a_database_stops_the_start_only_if_it_holds_accounts() {
+    let host = Host::new(&[("/text", "realm=example.org\n")])
+        .with_file("/empty", include_bytes!("turndb/empty.sqlite"))
+        .with_file("/accounts", include_bytes!("turndb/accounts.sqlite"))
+        .with_file("/secret", include_bytes!("turndb/secret.sqlite"));
+    for path in ["/missing", "/text", "/empty"] {
+        for key in ["userdb", "db"] {
+            let outcome = host.read("a.conf", &format!("{key}={path}\n"));
+            assert!(outcome.settings.is_some(), "{path}");
+            assert_eq!(outcome.diagnostics.len(), 1, "{path}");
+            assert_eq!(outcome.diagnostics[0].severity, Severity::Warning);
+        }
+    }
+    let source = "realm=example.org\nuserdb=/accounts\ndb=\"/secret\"\n";
+    let outcome = host.read("a.conf", source);
+    assert_eq!(outcome.settings, None);
+    let errors = outcome
+        .diagnostics
+        .iter()
+        .filter(|found| found.severity == Severity::Error);
+    let shown: String = errors.map(|found| found.render(source, false)).collect();
+    assert_snapshot!(shown);
+}
+
+#[test]
 fn what_files_hold_is_never_shown() {
     let host = Host::new(&[
         ("/secret", "hunter2\n"),
@@ -142,6 +167,11 @@ impl Host {
             files: files.collect(),
             directory: None,
         }
+    }
+
+    fn with_file(mut self, path: &str, bytes: &[u8]) -> Self {
+        self.files.insert(PathBuf::from(path), bytes.to_vec());
+        self
     }
 
     fn with_directory(mut self, directory: &str) -> Self {

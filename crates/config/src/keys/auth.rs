@@ -251,8 +251,8 @@ pub(super) const QUOTAS: &[Key] = &[
     .short('B'),
 ];
 
-const NO_DATABASE: &str =
-    "accounts in a database are not read; static accounts are given with `user=name:password`";
+const NO_DATABASE: &str = "accounts in a database are not read, and the server does not start if this file holds any; static \
+                           accounts are given with `user=name:password`";
 const DATABASE_REFUSED: Support = Support::Refused {
     reason: "accounts in a database are not read, so its users could not authenticate",
     help: "remove the line and give the accounts with `user=name:password`, or write `use-auth-secret` and \
