@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::certificate::file;
 use crate::diagnostic::Severity;
-use crate::draft::{Draft, PlaceOrigin};
+use crate::draft::{Draft, Format, PlaceOrigin};
 use crate::facility::SyslogFacility;
 use crate::fault::Fault;
 use crate::keys;
@@ -387,7 +387,7 @@ pub(crate) fn denied_peer_ip(draft: &mut Draft, text: &str) -> Result<(), Fault>
 
 fn peer_rule(draft: &mut Draft, text: &str) -> Result<PeerRule, Fault> {
     let rule = PeerRule::parse(text, origin(draft))?;
-    if text.contains('/') {
+    if text.contains('/') && draft.format == Format::Conf {
         draft.report(
             Severity::Note,
             format!(

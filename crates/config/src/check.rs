@@ -10,6 +10,8 @@ use crate::apply::external_address;
 use crate::diagnostic::Severity;
 use crate::differences::differences;
 use crate::draft::{Draft, Format, Given, Place};
+#[cfg(feature = "eturnal")]
+use crate::eturnal;
 use crate::files::{self, Files};
 use crate::peer::PeerRule;
 use crate::settings::{AuthAsked, DefaultFamily, ExternalIp, LogLevel, LogTarget};
@@ -37,10 +39,13 @@ pub(crate) fn finish(draft: &mut Draft, host: Option<&dyn Files>) {
         Some(rate) => Some(rate),
         None => draft.settings.unauthorized_rate,
     };
-    // What coturn would have done with a file of ours is no question.
-    if draft.has_file() && draft.format == Format::Conf {
-        draft.settings.differences = differences(draft);
-    }
+    // What another server would have done with a file of ours is no question.
+    draft.settings.differences = match draft.format {
+        Format::Conf if draft.has_file() => differences(draft),
+        #[cfg(feature = "eturnal")]
+        Format::Eturnal => eturnal::differences(draft),
+        _ => Vec::new(),
+    };
 }
 
 fn ports(draft: &mut Draft) {

@@ -57,6 +57,10 @@ pub(crate) struct Draft {
     pub(crate) syslog: bool,
     pub(crate) threads: Option<usize>,
     pub(crate) cpus: Option<usize>,
+    /// Options of another server that no key stands for, in order.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// Another server would let clients reach private ranges.
+    pub(crate) opens_special_peers: bool,
 }
 
 impl Draft {
@@ -99,9 +103,9 @@ impl Draft {
     ) {
         let mut message = message.into();
         let mut help = help.to_owned();
-        if self.format == Format::Toml {
-            message = toml_words(&message);
-            help = toml_words(&help);
+        if self.format != Format::Conf {
+            message = words_of(self.format, &message);
+            help = words_of(self.format, &help);
         }
         let (file, line) = match &place.origin {
             PlaceOrigin::File(file, line) => (Some(file.clone()), Some(*line)),
@@ -199,6 +203,28 @@ pub(crate) enum Format {
     Conf,
     /// `turnbuckle.toml`.
     Toml,
+    /// `eturnal.yml`.
+    Eturnal,
+}
+
+impl Format {
+    /// Whose file it is, where it is that of another server.
+    pub(crate) const fn other_server(self) -> Option<&'static str> {
+        match self {
+            Self::Conf => Some("coturn"),
+            Self::Eturnal => Some("eturnal"),
+            Self::Toml => None,
+        }
+    }
+}
+
+/// An option of another server that no key stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    pub(crate) name: String,
+    pub(crate) place: Place,
+    /// Why nothing becomes of it.
+    pub(crate) reason: &'static str,
 }
 
 /// A known key that was given.
@@ -208,6 +234,8 @@ pub(crate) struct Given {
     pub(crate) place: Place,
     /// The value as `turnserver.conf` would have it; empty for a bare key.
     pub(crate) text: Secret,
+    /// The option of another server that it stands for: its name and what it is for.
+    pub(crate) option: Option<(&'static str, &'static str)>,
 }
 
 impl PartialEq for Given {
@@ -216,14 +244,21 @@ impl PartialEq for Given {
     }
 }
 
-/// A sentence with each key between backticks under the name that `turnbuckle.toml` has for it.
-fn toml_words(text: &str) -> String {
+/// A sentence with each key between backticks under the name that the format has for it.
+fn words_of(format: Format, text: &str) -> String {
     let word = |word: &str| -> Option<String> {
         let (name, value) = match word.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (word, None),
         };
         let key = keys::find(name)?;
+        let option = ETURNAL_OPTIONS.iter().find(|(key, _)| *key == name);
+        if let Some((_, option)) = option.filter(|_| format == Format::Eturnal) {
+            return Some(match value {
+                None => (*option).to_owned(),
+                Some(value) => format!("{option}: {value}"),
+            });
+        }
         let path = key.toml_path()?;
         let inverted = key.toml_field().is_some_and(|(_, _, inverted)| inverted);
         Some(match value {
@@ -275,3 +310,20 @@ pub(crate) enum PlaceOrigin {
     /// A file and its line, counted from 1.
     File(PathBuf, u32),
 }
+
+/// The options of eturnal that do what a key does.
+const ETURNAL_OPTIONS: [(&str, &str); 13] = [
+    ("listening-port", "listen"),
+    ("tls-listening-port", "listen"),
+    ("listening-ip", "listen"),
+    ("min-port", "relay_min_port"),
+    ("max-port", "relay_max_port"),
+    ("static-auth-secret", "secret"),
+    ("use-auth-secret", "secret"),
+    ("lt-cred-mech", "credentials"),
+    ("user", "credentials"),
+    ("cert", "tls_crt_file"),
+    ("pkey", "tls_key_file"),
+    ("allowed-peer-ip", "whitelist_peers"),
+    ("denied-peer-ip", "blacklist_peers"),
+];

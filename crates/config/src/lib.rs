@@ -1,6 +1,7 @@
 //! Configuration files, what is wrong with them, and the [`Settings`] they give.
 //!
-//! There are two formats, `turnserver.conf` as coturn has it and `turnbuckle.toml`, and one table of keys behind both.
+//! There are two formats, `turnserver.conf` as coturn has it and `turnbuckle.toml`, and one table of keys behind both. With the
+//! feature `eturnal` the file of that server is read for a review or a conversion.
 //!
 //! Owns the text formats, every default and every diagnostic. Must not open a file or a socket, read a clock, or look
 //! a name up: text goes in, values come out, so that a file can be checked on any host.
@@ -32,6 +33,8 @@ mod diagnostic;
 mod differences;
 mod draft;
 mod effective;
+#[cfg(feature = "eturnal")]
+mod eturnal;
 mod facility;
 mod fault;
 mod files;

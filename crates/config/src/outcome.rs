@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::check;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::draft::{Draft, Format, Given};
+use crate::draft::{Draft, Format, Given, LeftOut};
+#[cfg(feature = "eturnal")]
+use crate::eturnal;
 use crate::files::Files;
 use crate::settings::Settings;
 use crate::turnbuckle_toml;
@@ -20,18 +22,21 @@ pub struct Outcome {
     pub diagnostics: Vec<Diagnostic>,
     /// Every known key that was given, in order.
     pub(crate) given: Vec<Given>,
+    /// Every option of another server that nothing becomes of, in order.
+    pub(crate) left_out: Vec<LeftOut>,
     pub(crate) format: Format,
 }
 
 /// Reads a configuration file, and the files that it names, then the keys of the command line.
 ///
-/// A file whose name ends in `.toml` is read as `turnbuckle.toml`, any other as `turnserver.conf`. Without a file `source` is
-/// empty.
+/// A file whose name ends in `.toml` is read as `turnbuckle.toml`, any other as `turnserver.conf`; that of eturnal, which ends
+/// in `.yml`, is an error. Without a file `source` is empty.
 pub fn read(path: &Path, source: &str, overrides: &[Override], files: &dyn Files) -> Outcome {
     Outcome::of(format_of(path), path, source, overrides, Some(files))
 }
 
-/// As [`read`], for a file of any host: the files that it names are not looked for.
+/// As [`read`], for a file of any host: the files that it names are not looked for. With the feature `eturnal`, `eturnal.yml` is
+/// read as well.
 pub fn read_alone(path: &Path, source: &str) -> Outcome {
     Outcome::of(format_of(path), path, source, &[], None)
 }
@@ -51,13 +56,25 @@ pub fn default_paths() -> &'static [&'static str] {
 }
 
 fn format_of(path: &Path) -> Format {
-    match path.extension() {
-        Some(extension) if extension.eq_ignore_ascii_case("toml") => Format::Toml,
-        _ => Format::Conf,
+    let ends_in = |wanted: &str| {
+        path.extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
+    };
+    if ends_in("toml") {
+        Format::Toml
+    } else if ends_in("yml") || ends_in("yaml") {
+        Format::Eturnal
+    } else {
+        Format::Conf
     }
 }
 
 impl Outcome {
+    /// The server whose file it is, where it is that of another one: [`Settings::differences`] are from what that does.
+    pub fn other_server(&self) -> Option<&'static str> {
+        self.format.other_server()
+    }
+
     pub(crate) fn of(
         format: Format,
         path: &Path,
@@ -77,7 +94,19 @@ impl Outcome {
             ),
             (None, Format::Conf) => turnserver_conf::read_file(&mut draft, path, source),
             (None, Format::Toml) => turnbuckle_toml::read_file(&mut draft, path, source),
+            #[cfg(feature = "eturnal")]
+            (None, Format::Eturnal) if files.is_none() => {
+                eturnal::read_file(&mut draft, path, source);
+            }
+            (None, Format::Eturnal) => draft.diagnostics.push(
+                Diagnostic::new(Severity::Error, "the configuration of eturnal is not read as it is")
+                    .with_file(path)
+                    .with_help(
+                        "make a turnbuckle.toml of it: `turnctl config convert eturnal.yml -o turnbuckle.toml`",
+                    ),
+            ),
         }
+        // The command line has the words of `turnserver.conf`.
         draft.format = Format::Conf;
         for given in overrides {
             turnserver_conf::read_override(&mut draft, given);
@@ -93,6 +122,7 @@ impl Outcome {
             settings: (!failed).then_some(draft.settings),
             diagnostics,
             given: draft.given,
+            left_out: draft.left_out,
             format,
         }
     }

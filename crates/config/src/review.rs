@@ -3,7 +3,7 @@
 use crate::diagnostic::{Severity, shown_line};
 use crate::draft::{Format, Given};
 use crate::effective::{FieldValue, value_of};
-use crate::keys::{Key, Support};
+use crate::keys::Support;
 use crate::outcome::Outcome;
 use crate::secret::REDACTED;
 
@@ -75,10 +75,28 @@ impl Outcome {
                 text: shown_line(source, line, given.place.hidden.as_ref())
                     .trim()
                     .to_owned(),
-                name: Some(self.name_of(given.key)),
-                help: given.key.help,
+                name: Some(self.name_of(given)),
+                help: given.option.map_or(given.key.help, |(_, help)| help),
                 value: shown_value(given),
                 verdict: self.verdict(index, given, line),
+            });
+        }
+        for left_out in &self.left_out {
+            let Some(line) = left_out.place.line() else {
+                continue;
+            };
+            if all.iter().any(|reading| reading.line == line) {
+                continue;
+            }
+            all.push(Reading {
+                line,
+                text: shown_line(source, line, left_out.place.hidden.as_ref())
+                    .trim()
+                    .to_owned(),
+                name: Some(left_out.name.clone()),
+                help: "",
+                value: None,
+                verdict: Verdict::NoEffect(left_out.reason),
             });
         }
         for found in &self.diagnostics {
@@ -105,10 +123,12 @@ impl Outcome {
         all
     }
 
-    fn name_of(&self, key: &Key) -> String {
-        match self.format {
-            Format::Conf => key.name.to_owned(),
-            Format::Toml => key.toml_path().unwrap_or_else(|| key.name.to_owned()),
+    fn name_of(&self, given: &Given) -> String {
+        let key = given.key;
+        match (self.format, given.option) {
+            (_, Some((name, _))) => name.to_owned(),
+            (Format::Toml, None) => key.toml_path().unwrap_or_else(|| key.name.to_owned()),
+            (Format::Conf | Format::Eturnal, None) => key.name.to_owned(),
         }
     }
 

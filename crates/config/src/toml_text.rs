@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use toml_writer::{ToTomlValue, TomlStringBuilder};
 
-use crate::diagnostic::shown_line;
-use crate::draft::Given;
+use crate::diagnostic::{Diagnostic, shown_line};
+use crate::draft::Place;
 use crate::effective::{Field, FieldSource, FieldValue, default_of};
 use crate::keys::{Key, Support};
 use crate::outcome::Outcome;
@@ -32,7 +32,7 @@ impl Outcome {
         Some(text.out)
     }
 
-    /// A `turnbuckle.toml` that says what a `turnserver.conf` says, with the old lines as comments; `None` where errors leave
+    /// A `turnbuckle.toml` that says what a `turnserver.conf` or an `eturnal.yml` says, with the old lines as comments; `None` where errors leave
     /// nothing to say. It holds the secrets of the file, which `source` is the text of.
     pub fn convert(&self, source: &str) -> Option<String> {
         let mut text = Text::new(true);
@@ -48,17 +48,32 @@ impl Outcome {
             used.extend(lines);
             text.field(&field, None, &old);
         }
-        let rest: Vec<String> = self
+        let unused = |place: &&Place| place.line().is_some_and(|line| !used.contains(&line));
+        let given = self
             .given
             .iter()
-            .filter(|given| given.place.line().is_some_and(|line| !used.contains(&line)))
-            .map(|given| {
-                format!(
-                    "# {} - {}",
-                    self.old_line(source, given),
-                    why_left_out(given.key)
-                )
-            })
+            .map(|given| (&given.place, why_left_out(given.key)));
+        let left_out = self
+            .left_out
+            .iter()
+            .map(|option| (&option.place, option.reason));
+        let mut rest: Vec<_> = given
+            .chain(left_out)
+            .filter(|(place, _)| unused(place))
+            .collect();
+        rest.sort_by_key(|(place, _)| place.line());
+        let unknown = self
+            .diagnostics
+            .iter()
+            .filter(|found| self.is_of_no_option(found));
+        let rest: Vec<String> = rest
+            .into_iter()
+            .map(|(place, reason)| format!("# {} - {reason}", old_line(source, place)))
+            .chain(unknown.map(|found| {
+                let line = found.line.unwrap_or_default();
+                let text = shown_line(source, line, found.hidden.as_ref());
+                format!("# line {line}: {} - it is not known", text.trim())
+            }))
             .collect();
         if !rest.is_empty() {
             text.out.push_str("\n# Lines that have no place here:\n");
@@ -74,16 +89,24 @@ impl Outcome {
                 .given
                 .iter()
                 .find(|given| given.place.line() == Some(*line));
-            old.extend(given.map(|given| format!("# {}", self.old_line(source, given))));
+            old.extend(given.map(|given| format!("# {}", old_line(source, &given.place))));
         }
         old
     }
 
-    fn old_line(&self, source: &str, given: &Given) -> String {
-        let line = given.place.line().unwrap_or_default();
-        let text = shown_line(source, line, given.place.hidden.as_ref());
-        format!("line {line}: {}", text.trim())
+    /// Whether a finding is about a line that nothing else is known of.
+    fn is_of_no_option(&self, found: &Diagnostic) -> bool {
+        let Some(line) = found.line else { return false };
+        let mut places = (self.given.iter().map(|given| &given.place))
+            .chain(self.left_out.iter().map(|option| &option.place));
+        places.all(|place| place.line() != Some(line))
     }
+}
+
+fn old_line(source: &str, place: &Place) -> String {
+    let line = place.line().unwrap_or_default();
+    let text = shown_line(source, line, place.hidden.as_ref());
+    format!("line {line}: {}", text.trim())
 }
 
 impl Key {

@@ -228,6 +228,7 @@ impl Reader<'_> {
             key,
             place,
             text: Secret::new(text),
+            option: None,
         });
     }
 

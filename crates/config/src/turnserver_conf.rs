@@ -275,6 +275,7 @@ pub(crate) fn read_key(draft: &mut Draft, key: &'static Key, text: Option<&str>)
         key,
         place: draft.place.clone(),
         text: Secret::new(text.unwrap_or_default()),
+        option: None,
     };
     report_repetition(draft, &given);
     match value::read(draft, key, text) {

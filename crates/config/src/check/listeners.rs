@@ -107,7 +107,14 @@ fn certificates(draft: &mut Draft) {
     if draft.is_given("cert") || draft.is_given("pkey") {
         return;
     }
-    if draft.format == Format::Toml {
+    if draft.format != Format::Conf {
+        let help = match draft.format {
+            Format::Eturnal => {
+                "add `tls_crt_file` and `tls_key_file`, or remove the listener; eturnal makes up a certificate that \
+                               no client trusts"
+            }
+            _ => "add `[[tls.certificates]]`, or remove the listener",
+        };
         for (name, word) in [("dtls", "DTLS"), ("tls-listening-port", "TLS")] {
             if draft.is_given(name) {
                 let place = draft.place_of(name);
@@ -115,7 +122,7 @@ fn certificates(draft: &mut Draft) {
                     &place,
                     Severity::Error,
                     format!("a listener for {word} needs a certificate, and there is none"),
-                    "add `[[tls.certificates]]`, or remove the listener",
+                    help,
                 );
             }
         }
@@ -190,7 +197,7 @@ fn proxies(draft: &mut Draft) {
         if nobody_trusted {
             let asks = match draft.format {
                 Format::Conf => format!("`{name}` is given"),
-                Format::Toml => "a listener has `proxy = true`".to_owned(),
+                Format::Toml | Format::Eturnal => "a listener has `proxy = true`".to_owned(),
             };
             draft.report_at(
                 &place,
@@ -216,7 +223,7 @@ fn proxies(draft: &mut Draft) {
                 "`proxy-trusted` has no effect: there is neither `tcp-proxy-port` nor `tls-proxy-port`",
                 "add `tcp-proxy-port`, on which connections begin with a PROXY header, or remove the line",
             ),
-            Format::Toml => (
+            Format::Toml | Format::Eturnal => (
                 "`proxy-trusted` has no effect: no listener has `proxy = true`",
                 "add it to the listener on which connections begin with a PROXY header, or remove the line",
             ),
