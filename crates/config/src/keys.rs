@@ -13,6 +13,7 @@ mod process;
 mod relay;
 mod stun;
 mod tls;
+mod words;
 
 /// The text of [`EXAMPLE_SECRET`], where `concat!` needs a literal.
 macro_rules! example_secret {

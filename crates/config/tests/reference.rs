@@ -1,10 +1,11 @@
-//! The files in `config/` at the top of the repository: the reference says what the table says, and every file is read.
+//! The files in `config/` at the top of the repository: the reference says what the table says, and every file is read. So does
+//! `docs/configure.md`.
 //!
-//! With `UPDATE_REFERENCE=1` in the environment the reference is written anew from the table.
+//! With `UPDATE_REFERENCE=1` in the environment the references are written anew from the table.
 
 use std::path::{Path, PathBuf};
 
-use turnbuckle_config::keys::{self, Key, Support};
+use turnbuckle_config::keys::{self, Support};
 use turnbuckle_config::{
     AdminSocket, AuthAsked, Outcome, Settings, turnbuckle_toml, turnserver_conf,
 };
@@ -20,6 +21,27 @@ fn reference_says_what_the_table_says() {
         expected,
         "run the test with UPDATE_REFERENCE=1"
     );
+}
+
+#[test]
+fn page_says_what_the_table_says() {
+    let expected = page();
+    let file = path("../docs/configure.md");
+    if std::env::var_os("UPDATE_REFERENCE").is_some() {
+        std::fs::write(&file, &expected).unwrap();
+    }
+    assert_eq!(
+        std::fs::read_to_string(file).unwrap(),
+        expected,
+        "run the test with UPDATE_REFERENCE=1"
+    );
+    for key in keys::all() {
+        assert!(
+            expected.contains(&format!("| `{}", key.name)),
+            "{}",
+            key.name
+        );
+    }
 }
 
 #[test]
@@ -197,8 +219,8 @@ fn reference() -> String {
         }
         for key in built {
             text += &format!("\n# {}.\n", key.help);
-            if let Some(line) = properties(key) {
-                text += &format!("# {line}\n");
+            if let Some(line) = key.properties() {
+                text += &format!("# ({line})\n");
             }
             text += &match (key.placeholder(), key.default) {
                 ("", "0") if matches!(key.name, "use-auth-secret" | "rfc5780") => {
@@ -246,8 +268,8 @@ fn toml_reference() -> String {
         }
         for (key, example) in fields.into_iter().chain(moved) {
             text += &format!("\n# {}.\n", key.toml_help());
-            if let Some(line) = toml_properties(key) {
-                text += &format!("# {line}\n");
+            if let Some(line) = key.toml_properties() {
+                text += &format!("# ({line})\n");
             }
             text += &format!("#{example}\n");
         }
@@ -258,44 +280,60 @@ fn toml_reference() -> String {
     text
 }
 
-fn toml_properties(key: &Key) -> Option<String> {
-    let mut parts = Vec::new();
-    if !key.words().is_empty() {
-        parts.push(format!("one of {}", key.words().join(", ")));
+/// The page about both formats, key by key.
+fn page() -> String {
+    let mut text = String::from(PAGE_HEADER);
+    for section in keys::sections() {
+        let built: Vec<_> = section
+            .keys
+            .iter()
+            .filter(|key| key.support == Support::Built)
+            .collect();
+        if built.is_empty() {
+            continue;
+        }
+        text += &format!(
+            "\n### {}\n\n| key | field of `turnbuckle.toml` | what it is for |\n| --- | --- | --- |\n",
+            section.heading
+        );
+        for key in built {
+            let name = match key.placeholder() {
+                "" => format!("`{}`", key.name),
+                placeholder => format!("`{}={placeholder}`", key.name),
+            };
+            let inverted = key.toml_help() != key.help;
+            let path = key
+                .toml_path()
+                .map_or_else(String::new, |path| match inverted {
+                    true => format!("`{path}`, the other way round"),
+                    false => format!("`{path}`"),
+                });
+            let properties = key
+                .properties()
+                .map_or_else(String::new, |words| format!(" ({words})"));
+            text += &format!(
+                "| {name} | {path} | {}{} |\n",
+                cell(key.help),
+                cell(&properties)
+            );
+        }
     }
-    if !key.default.is_empty() {
-        parts.push("the default".to_owned());
+    text += PAGE_OTHERS;
+    for key in keys::all() {
+        if let Some(otherwise) = key.otherwise() {
+            text += &format!(
+                "| `{}` | {} | {} |\n",
+                key.name,
+                cell(key.help),
+                cell(&otherwise)
+            );
+        }
     }
-    if key.repeats {
-        parts.push("one or a list".to_owned());
-    }
-    (!parts.is_empty()).then(|| format!("({})", parts.join("; ")))
+    text
 }
 
-/// What a reader wants to know of a key besides what it is for.
-fn properties(key: &Key) -> Option<String> {
-    let mut parts = Vec::new();
-    if !key.words().is_empty() {
-        parts.push(format!("one of {}", key.words().join(", ")));
-    }
-    match (key.placeholder(), key.default, key.unit()) {
-        (_, "", "") => {}
-        (_, "", unit) => parts.push(format!("in {unit}")),
-        ("", "1", _) => parts.push("on by default".to_owned()),
-        ("", _, _) => parts.push("off by default".to_owned()),
-        (_, default, "") => parts.push(format!("default {default}")),
-        (_, default, unit) => parts.push(format!("default {default} {unit}")),
-    }
-    if key.repeats {
-        parts.push("may be given more than once".to_owned());
-    }
-    if let Some(letter) = key.short {
-        parts.push(format!("short form -{letter}"));
-    }
-    if key.own {
-        parts.push("Turnbuckle's own key, unknown to coturn".to_owned());
-    }
-    (!parts.is_empty()).then(|| format!("({})", parts.join("; ")))
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
 }
 
 /// The file with every commented key in force; comments have a blank behind their `#`.
@@ -420,4 +458,54 @@ const TOML_LEVEL: &str = "
 # Least severe line that is logged.
 # (one of error, warning, info, debug, trace; the default)
 #level = \"info\"
+";
+const PAGE_HEADER: &str = "\
+<!-- Written by `UPDATE_REFERENCE=1 cargo test -p turnbuckle-config --test reference`. -->
+
+# Configure
+
+The server takes the first there is of `/etc/turnbuckle/turnbuckle.toml`, `/etc/turnbuckle/turnserver.conf`, `/etc/turnserver.conf`,
+`/etc/coturn/turnserver.conf` and their like below `/usr/local/etc`, or the file named with `-c`. Without any it listens on port 3478 and makes
+up a secret. Each key is an option of the command line as well, and wins over the file there.
+
+## Look before you start
+
+```sh
+turnctl config check turnserver.conf
+turnctl config show turnserver.conf
+```
+
+The first says of each line what it was understood as and what is wrong with it; it ends with 0, with 1 for warnings or 2 for errors. The second
+prints every setting in force with where it comes from. Both work on any host, without a server.
+
+## The two formats
+
+`turnserver.conf` is coturn's: a line holds one key, then a blank or `=`, then the value. A key that is on or off takes 1 or 0, and alone means 1. A
+comment has a line of its own; one behind a value is taken as such with a warning. A file that is there already keeps working, and what this server
+does otherwise with it is said at start.
+
+`turnbuckle.toml` says the same with units, a list of listeners and peer rules in order with names. A field that is not known is an
+error. [`config/turnserver.conf`](../config/turnserver.conf) and [`config/turnbuckle.toml`](../config/turnbuckle.toml) show each setting as it
+stands in a file; `man turnserver.conf` and `man turnbuckle.toml` say the same.
+
+```sh
+turnctl config convert turnserver.conf -o turnbuckle.toml
+turnctl config convert eturnal.yml -o from-eturnal.toml
+```
+
+This writes the second format from the first, or from the file of eturnal, with the old lines as comments. Options of eturnal that nothing becomes of are
+named, as are lists of clients, macros and included files, which stop the conversion.
+
+## Keys
+
+Where a field is the other way round, it is true where the key is 0. Fields that several keys make up together (`listeners`, `log.level`) are described in
+[`config/turnbuckle.toml`](../config/turnbuckle.toml).
+";
+const PAGE_OTHERS: &str = "
+## Keys of coturn that do something else here
+
+Each is read, and what becomes of it is said at start.
+
+| key | what it is for in coturn | what becomes of it |
+| --- | --- | --- |
 ";
