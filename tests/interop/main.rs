@@ -5,6 +5,7 @@
 mod chromium;
 mod dtls;
 mod nat_discovery;
+mod snippets;
 mod streams;
 mod tap;
 mod turn_crate;

@@ -60,6 +60,7 @@ pub(crate) struct Draft {
     /// Options of another server that no key stands for, in order.
     pub(crate) left_out: Vec<LeftOut>,
     /// Another server would let clients reach private ranges.
+    #[cfg(feature = "eturnal")]
     pub(crate) opens_special_peers: bool,
 }
 

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use turnbuckle_config::Transport;
+
 use crate::expiry::Expiry;
-use crate::url::TurnUrl;
+use crate::url::{Host, TurnUrl};
 
 /// Admin command of the Turnbuckle TURN/STUN relay server
 #[derive(Debug, Parser)]
@@ -33,6 +35,15 @@ impl Cli {
                 .error(ErrorKind::ArgumentConflict, wrong)
                 .exit();
         }
+        if let Command::Snippet(args) = &cli.command
+            && args.consumer != Consumer::Wellknown
+            && (args.force_turn || args.livekit.is_some() || args.merge.is_some())
+        {
+            let wrong = "'--force-turn', '--livekit' and '--merge' are for 'wellknown' alone";
+            Self::command()
+                .error(ErrorKind::ArgumentConflict, wrong)
+                .exit();
+        }
         cli
     }
 }
@@ -48,9 +59,15 @@ pub(crate) enum Command {
     ///
     /// That of a time-limited username is made from the secret; any other is looked up among the `user` lines.
     Password(PasswordArgs),
+    /// Print what another program is to be told of the server, in that program's own format
+    ///
+    /// It goes to standard output and holds the secret; what there is to know besides goes to standard error. What the server has
+    /// switched off is not told. The server need not run.
+    Snippet(SnippetArgs),
     /// Look at a configuration file
     ///
-    /// A file whose name ends in `.toml` is read as turnbuckle.toml, any other as turnserver.conf. The server need not run.
+    /// A file whose name ends in `.toml` is read as turnbuckle.toml, one in `.yml` as that of eturnal, which can be checked and
+    /// converted, any other as turnserver.conf. The server need not run.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// List live sessions, the oldest first
@@ -65,7 +82,7 @@ pub(crate) enum Command {
     Version(SocketArgs),
     /// Print what teaches a shell the options of a program
     Completions(CompletionsArgs),
-    /// Write the manual pages of both programs
+    /// Write the manual pages of both programs and of their configuration files
     #[command(hide = true)]
     Man(ManArgs),
 }
@@ -77,7 +94,7 @@ pub(crate) enum ConfigCommand {
     /// Exit status: 0 if the file is good, notes included; 1 if there are warnings; 2 if there are errors, with which no server
     /// would start, or if the file cannot be read.
     Check(CheckArgs),
-    /// Write a turnbuckle.toml that says the same as a turnserver.conf
+    /// Write a turnbuckle.toml that says the same as a turnserver.conf or an eturnal.yml
     ///
     /// The old lines are kept as comments. The result holds the secrets of the file.
     Convert(ConvertArgs),
@@ -173,7 +190,7 @@ pub(crate) struct CompletionsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Directory to write `turnbuckle.8`, `turnctl.8` and one page for each command to
+    /// Directory to write `turnbuckle.8`, `turnctl.8` with one page for each command, `turnserver.conf.5` and `turnbuckle.toml.5` to
     pub(crate) directory: PathBuf,
 }
 
@@ -202,6 +219,90 @@ pub(crate) struct CredentialsArgs {
     pub(crate) urls: Vec<TurnUrl>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SnippetArgs {
+    /// The program
+    #[arg(value_enum)]
+    pub(crate) consumer: Consumer,
+    /// Name that clients reach the server by [default: that in its certificate, else an `external-ip`, else `realm`]
+    #[arg(long, value_name = "NAME", value_parser = Host::parse)]
+    pub(crate) host: Option<Host>,
+    /// Transports to tell of; it fails if the server lacks one of them [default: all that it has]
+    #[arg(long, value_name = "TRANSPORT", value_delimiter = ',', value_parser = transport)]
+    pub(crate) over: Vec<Transport>,
+    /// How long a credential is valid (a number with s, m, h or d) [default: 1d, where it cannot be renewed 3650d]
+    #[arg(long, value_name = "TIME", value_parser = Expiry::parse)]
+    pub(crate) ttl: Option<Expiry>,
+    /// Ask clients to relay every call (wellknown)
+    #[arg(long)]
+    pub(crate) force_turn: bool,
+    /// URL of the service that gives out tokens for LiveKit (wellknown)
+    #[arg(long, value_name = "URL", value_parser = https)]
+    pub(crate) livekit: Option<String>,
+    /// File to add to: what it holds is kept, and the whole is printed (wellknown)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) merge: Option<PathBuf>,
+    /// Write the result into the file of --merge, and keep the old one beside it as FILE.bak
+    #[arg(long, requires = "merge")]
+    pub(crate) write: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// A program that is told of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Consumer {
+    /// Matrix homeserver: homeserver.yaml
+    Synapse,
+    /// Matrix homeserver: dendrite.yaml
+    Dendrite,
+    /// Matrix homeserver: tuwunel.toml
+    Tuwunel,
+    /// Matrix homeserver: conduit.toml
+    Conduit,
+    /// Matrix client: config.json, for calls through the relay alone
+    ElementWeb,
+    /// Matrix: .well-known/matrix/client, and what Synapse is told of it
+    Wellknown,
+    /// XMPP server: prosody.cfg.lua
+    Prosody,
+    /// XMPP server: ejabberd.yml
+    Ejabberd,
+    /// Meetings: Prosody of Jitsi Meet
+    Jitsi,
+    /// Meetings: commands for Nextcloud
+    NextcloudTalk,
+    /// Meetings: livekit.yaml
+    Livekit,
+    /// Meetings: turn-stun-servers.xml
+    Bigbluebutton,
+    /// configuration.yaml
+    HomeAssistant,
+    /// WebRTC gateway: janus.jcfg
+    Janus,
+    /// Meetings: ice-servers.json
+    Galene,
+}
+
+fn transport(text: &str) -> Result<Transport, String> {
+    let known = [Transport::Udp, Transport::Tcp, Transport::Tls];
+    let found = known
+        .into_iter()
+        .find(|transport| transport.as_str() == text);
+    found.ok_or_else(|| "write udp, tcp or tls, or several with commas".to_owned())
+}
+
+fn https(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").unwrap_or_default();
+    let is_plain = text
+        .chars()
+        .all(|c| c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+    if host.is_empty() || host.starts_with('/') || !is_plain {
+        return Err("write `https://` and the name of the service".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use turnbuckle_config::command_line;
 use crate::Output;
 use crate::cli::{Cli, CompletionsArgs, ManArgs, Program};
 use crate::failure::Failure;
+use crate::format_pages;
 
 /// A script that teaches a shell the options of one program.
 pub(crate) fn shell(args: &CompletionsArgs) -> Output {
@@ -22,7 +23,7 @@ pub(crate) fn shell(args: &CompletionsArgs) -> Output {
     Output::new(String::from_utf8_lossy(&script).into_owned())
 }
 
-/// The manual pages of both programs, each command of `turnctl` with its own.
+/// The manual pages of both programs, each command of `turnctl` with its own, and of both formats of the configuration.
 pub(crate) fn manual(args: &ManArgs) -> Result<Output, Failure> {
     let failed = |error: std::io::Error| {
         Failure::new(format!(
@@ -33,6 +34,9 @@ pub(crate) fn manual(args: &ManArgs) -> Result<Output, Failure> {
     fs::create_dir_all(&args.directory).map_err(failed)?;
     for command in [command_line::command(), Cli::command()] {
         pages(command, &args.directory).map_err(failed)?;
+    }
+    for (name, page) in format_pages::pages() {
+        fs::write(args.directory.join(name), page).map_err(failed)?;
     }
     Ok(Output::new(String::new()))
 }

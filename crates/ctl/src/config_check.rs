@@ -57,7 +57,8 @@ fn review(source: &str, outcome: &Outcome, color: bool) -> String {
         .map(|settings| settings.differences.as_slice())
         .unwrap_or_default();
     if !differences.is_empty() {
-        text.push_str("\nOtherwise than coturn with this file:\n");
+        let server = outcome.other_server().unwrap_or_default();
+        let _ = writeln!(text, "\nOtherwise than {server} with this file:");
     }
     for difference in differences {
         let line = difference.line.map(|line| format!(" (line {line})"));

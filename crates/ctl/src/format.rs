@@ -94,6 +94,6 @@ fn json(value: &impl Serialize) -> String {
 }
 
 /// Quoted so that a POSIX shell takes the text as it is.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -15,8 +15,10 @@ mod credentials;
 mod expiry;
 mod failure;
 mod format;
+mod format_pages;
 mod live;
 mod password;
+mod snippet;
 mod url;
 
 use std::io::{self, ErrorKind, Write};
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse_or_exit().command {
         Command::Credentials(args) => unix_time().and_then(|now| credentials::run(&args, now)),
         Command::Password(args) => password::run(&args),
+        Command::Snippet(args) => unix_time().and_then(|now| snippet::run(&args, now)),
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
         Command::Config(ConfigCommand::Convert(args)) => config_convert::run(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show::run(&args),

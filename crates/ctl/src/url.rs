@@ -35,14 +35,6 @@ impl TurnUrl {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
-
-    fn plain(host: &Host, port: u16, transport: &str) -> Self {
-        Self(format!("turn:{host}:{port}?transport={transport}"))
-    }
-
-    fn tls(host: &Host, port: u16) -> Self {
-        Self(format!("turns:{host}:{port}?transport=tcp"))
-    }
 }
 
 /// How clients reach a server, going by its configuration.
@@ -56,56 +48,132 @@ pub(crate) struct ServerUrls {
 }
 
 impl ServerUrls {
-    /// The external addresses, else a realm that could be a host name, else the addresses listened on; each over the
-    /// transports that are on.
-    ///
-    /// There is a `turns:` URL for a name only, as certificates hardly ever are for an address. Listeners behind a proxy
-    /// have none: clients connect to the proxy.
+    /// A URL for each of the [`endpoints`].
     pub(crate) fn of(settings: &Settings) -> Self {
-        let external: Vec<_> = settings
-            .external_ips
-            .iter()
-            .map(|external| external.public)
-            .collect();
-        let realm = settings
-            .realm
-            .as_deref()
-            .filter(|realm| is_host_name(realm));
-        let from_realm = realm.is_some() && external.is_empty();
-        let hosts: Vec<Host> = match realm {
-            Some(realm) if external.is_empty() => vec![Host::Name(realm.to_owned())],
-            _ => external.into_iter().map(Host::Address).collect(),
-        };
-        let mut all = Vec::new();
-        for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
-            let direct = settings
-                .listeners
-                .iter()
-                .filter(|listener| !listener.proxied && listener.transport == transport);
-            for listener in direct {
-                let own = listener.address.filter(|ip| !ip.is_unspecified());
-                let own: Vec<Host> = own.into_iter().map(Host::Address).collect();
-                let hosts = if hosts.is_empty() { &own } else { &hosts };
-                all.extend(hosts.iter().filter_map(|host| match (transport, host) {
-                    (Transport::Tls, Host::Name(_)) => Some(TurnUrl::tls(host, listener.port)),
-                    (Transport::Tls, Host::Address(_)) => None,
-                    _ => Some(TurnUrl::plain(host, listener.port, transport.as_str())),
-                }));
-            }
+        let endpoints = endpoints(settings, None);
+        Self {
+            urls: endpoints.list.iter().map(Endpoint::url).collect(),
+            from_realm: endpoints.from_realm,
         }
-        let mut urls = Vec::new();
-        for url in all {
-            if !urls.contains(&url) {
-                urls.push(url);
-            }
-        }
-        Self { urls, from_realm }
     }
 }
 
-enum Host {
+/// A host, a port and a transport that clients reach the server by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    /// UDP, TCP or TLS.
+    pub(crate) transport: Transport,
+}
+
+impl Endpoint {
+    pub(crate) fn url(&self) -> TurnUrl {
+        let (scheme, host, port, carrier) = (self.scheme(), &self.host, self.port, self.carrier());
+        TurnUrl(format!("{scheme}:{host}:{port}?transport={carrier}"))
+    }
+
+    /// `turn`, or `turns` over TLS.
+    pub(crate) const fn scheme(&self) -> &'static str {
+        match self.transport {
+            Transport::Udp | Transport::Tcp => "turn",
+            Transport::Tls | Transport::Dtls => "turns",
+        }
+    }
+
+    /// `udp`, or `tcp` also for TLS.
+    pub(crate) const fn carrier(&self) -> &'static str {
+        match self.transport {
+            Transport::Udp | Transport::Dtls => "udp",
+            Transport::Tcp | Transport::Tls => "tcp",
+        }
+    }
+}
+
+/// Where clients reach a server.
+pub(crate) struct Endpoints {
+    /// No two the same, the likeliest to work well first.
+    pub(crate) list: Vec<Endpoint>,
+    /// The host is the realm.
+    pub(crate) from_realm: bool,
+}
+
+/// At `host` if it is given, else at the external addresses, else at a realm that could be a host name, else at the addresses
+/// listened on; each over the transports that are on.
+///
+/// There is one for TLS with a name only, as certificates hardly ever are for an address. Listeners behind a proxy have
+/// none: clients connect to the proxy.
+pub(crate) fn endpoints(settings: &Settings, host: Option<&Host>) -> Endpoints {
+    let external: Vec<_> = settings
+        .external_ips
+        .iter()
+        .map(|external| external.public)
+        .collect();
+    let realm = settings
+        .realm
+        .as_deref()
+        .filter(|realm| is_host_name(realm));
+    let from_realm = host.is_none() && realm.is_some() && external.is_empty();
+    let hosts: Vec<Host> = match (host, realm) {
+        (Some(host), _) => vec![host.clone()],
+        (None, Some(realm)) if external.is_empty() => vec![Host::Name(realm.to_owned())],
+        (None, _) => external.into_iter().map(Host::Address).collect(),
+    };
+    let mut list = Vec::new();
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls] {
+        let direct = settings
+            .listeners
+            .iter()
+            .filter(|listener| !listener.proxied && listener.transport == transport);
+        for listener in direct {
+            let own = listener.address.filter(|ip| !ip.is_unspecified());
+            let own: Vec<Host> = own.into_iter().map(Host::Address).collect();
+            for host in if hosts.is_empty() { &own } else { &hosts } {
+                let endpoint = Endpoint {
+                    host: host.clone(),
+                    port: listener.port,
+                    transport,
+                };
+                let nameless_tls = transport == Transport::Tls && matches!(host, Host::Address(_));
+                if !nameless_tls && !list.contains(&endpoint) {
+                    list.push(endpoint);
+                }
+            }
+        }
+    }
+    Endpoints { list, from_realm }
+}
+
+/// A name or an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
     Name(String),
     Address(IpAddr),
+}
+
+impl Host {
+    /// Reads a host name or an address.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .unwrap_or(text);
+        if let Ok(address) = bare.parse() {
+            return Ok(Self::Address(address));
+        }
+        if is_host_name(text) {
+            return Ok(Self::Name(text.to_ascii_lowercase()));
+        }
+        Err("write the name of the server alone, such as `turn.example.org`".to_owned())
+    }
+
+    /// Without the brackets that an IPv6 address has in a URL.
+    pub(crate) fn bare(&self) -> String {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::Address(address) => address.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Host {
@@ -215,6 +283,34 @@ mod tests {
         let pair = "cert=/c\npkey=/k\nexternal-ip=203.0.113.7\nrealm=turn.example.org\nno-tcp\n";
         assert_eq!(of(pair), ["turn:203.0.113.7:3478?transport=udp"]);
         assert!(of(&format!("{pair}no-udp\n")).is_empty());
+    }
+
+    #[test]
+    fn a_host_that_is_given_wins() {
+        let source = "external-ip=203.0.113.7\nrealm=example.org\ncert=/c\npkey=/k\nno-tcp\n";
+        let settings = turnserver_conf(Path::new("f"), source, &[])
+            .settings
+            .unwrap();
+        let urls = |host: &str| -> Vec<String> {
+            let host = Host::parse(host).unwrap();
+            let endpoints = endpoints(&settings, Some(&host));
+            assert!(!endpoints.from_realm);
+            endpoints.list.iter().map(|e| e.url().0).collect()
+        };
+        assert_eq!(
+            urls("TURN.example.org"),
+            [
+                "turn:turn.example.org:3478?transport=udp",
+                "turns:turn.example.org:5349?transport=tcp"
+            ]
+        );
+        assert_eq!(
+            urls("[2001:db8::7]"),
+            ["turn:[2001:db8::7]:3478?transport=udp"]
+        );
+        for wrong in ["", "turn", "turn:a.b", "a.b:3478", "a b.c", "1.2.3"] {
+            assert!(Host::parse(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

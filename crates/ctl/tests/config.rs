@@ -192,6 +192,15 @@ fn manual_pages_name_every_option_and_command() {
             .contains("Exit status")
     );
     assert!(page("turnctl-credentials.8").contains(".TH"));
+    // Every key stands in the one, every field in the other.
+    let conf = page("turnserver.conf.5").replace('\\', "");
+    let toml = page("turnbuckle.toml.5").replace('\\', "");
+    for key in turnbuckle_config::keys::all() {
+        assert!(conf.contains(&format!("fB{}fR", key.name)), "{}", key.name);
+        if let Some(example) = key.toml_example() {
+            assert!(toml.contains(&example.replace('\\', "")), "{example}");
+        }
+    }
 }
 
 /// The values alone, without where they come from.

@@ -134,7 +134,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 9] = [
+const PACKAGES: [Package; 10] = [
     Package {
         name: "coturn",
         program: Some("turnutils_uclient"),
@@ -160,6 +160,11 @@ const PACKAGES: [Package; 9] = [
     Package {
         name: "systemd",
         program: Some("systemd-analyze"),
+    },
+    // Reads what is printed for Prosody.
+    Package {
+        name: "lua5.4",
+        program: Some("lua5.4"),
     },
     // Counts instructions.
     Package {
