@@ -33,6 +33,62 @@ fn inline_comments() {
 }
 
 #[test]
+fn what_coturn_reads_otherwise_is_told_with_line_and_help() {
+    // The line, whether a server starts with it, and what is said about it.
+    for (line, starts, said) in [
+        (
+            "lt-cred-mech # text\nuser=a:b\nrealm=a",
+            true,
+            "coturn does not start with it",
+        ),
+        ("user-quota=12 # text", true, "taken as a comment"),
+        ("denied-peer-ip=10.0.0.0/33", false, "`10.0.0.0/33`"),
+        ("total-quota=abc", false, "`abc` is not a whole number"),
+        ("listening-port=abc", false, "`abc` is not a whole number"),
+        ("min-port=70000", false, "`70000`"),
+        ("cert=/c", false, "`pkey`"),
+        ("tls-listening-port=443", true, "without a certificate"),
+        ("use-auth-secret=0", true, "whatever its value is"),
+        ("fingerprint=banana", false, "`banana`"),
+        ("server_name=turn.example.org", true, "not a known key"),
+        ("TURNSERVER_ENABLED=1", true, "not a known key"),
+        ("fingerprint;", true, "the semicolon is left out"),
+        ("no-auth", true, "anyone may relay"),
+        ("no-udp-relay", false, "leaves nothing to relay"),
+        ("allow-loopback-peers", true, "services on this host"),
+        ("permission-lifetime=60", true, "300 s"),
+        (
+            "external-ip=203.0.113.0/24",
+            false,
+            "a range, not an address",
+        ),
+        ("secret-ts-exp-time=60", true, "says when it expires"),
+        ("realm=\"example.org", false, "this quote is not closed"),
+    ] {
+        let source = format!("# comment\n{line}\n");
+        let outcome = turnserver_conf(Path::new("turnserver.conf"), &source, &[]);
+        let text = render(&outcome, &source);
+        assert_eq!(outcome.settings.is_some(), starts, "{text}");
+        let found = outcome
+            .diagnostics
+            .iter()
+            .find(|found| format!("{} {:?}", found.message, found.help).contains(said))
+            .unwrap_or_else(|| panic!("{line}: {said}\n{text}"));
+        assert_eq!(found.line, Some(2), "{text}");
+        assert!(found.help.is_some(), "{text}");
+    }
+    // Forms that mean what they say are not remarked upon.
+    for line in [
+        "external-ip=203.0.113.7\nexternal-ip=2001:db8::7",
+        "no-loopback-peers\nno-stun-backward-compatibility\nno-tlsv1\nno-tlsv1_1\nprod",
+        "no-cli\nno-rfc5780\nresponse-origin-only-with-rfc5780\nno-software-attribute\nno-dtls",
+        "stale-nonce = 600\nlistening-ip 127.0.0.1\nrealm=\"a b\"",
+    ] {
+        assert_eq!(report(&format!("{line}\n")), "", "{line}");
+    }
+}
+
+#[test]
 fn a_realm_too_long_for_short_requests() {
     let realm = |len: usize| format!("realm={}\n", "r".repeat(len));
     let warns = |source: &str| report(source).contains("realm of at most 48 bytes");

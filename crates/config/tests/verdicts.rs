@@ -149,7 +149,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const UNDER_WAY: &[&str] = &[
     "drain-min-allocations",
     "log-binding",
-    "syslog-facility",
     "max-bps",
     "bps-capacity",
     "prometheus",
@@ -159,8 +158,6 @@ const UNDER_WAY: &[&str] = &[
     "prometheus-tls",
     "prometheus-cert",
     "prometheus-key",
-    "proc-user",
-    "proc-group",
     "stateless-nonce-secret",
 ];
 
