@@ -82,8 +82,8 @@ pub use rate_limit::{Rate, RateLimiter};
 pub use reject::Reject;
 pub use relay::Relay;
 pub use relayed::{
-    Live, OpenError, RelayAddress, RelaySockets, RelayedId, RelayedPorts, RelayedTransport,
-    SHARDS_MAX, ShardId,
+    Live, OpenError, PortUsage, RelayAddress, RelaySockets, RelayedId, RelayedPorts,
+    RelayedTransport, SHARDS_MAX, ShardId,
 };
 pub use reservation::ReservationToken;
 pub use session::{Session, SessionChannel, SessionPermission};

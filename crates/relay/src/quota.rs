@@ -80,6 +80,16 @@ impl Quota {
         self.lock().limits = limits;
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.lock().limits
+    }
+
+    /// How many users hold an allocation.
+    pub fn users(&self) -> usize {
+        self.lock().users.len()
+    }
+
     /// Allocations held by everybody.
     pub fn total(&self) -> u32 {
         self.lock().total
@@ -152,6 +162,10 @@ mod tests {
         ));
         drop(first);
         assert_eq!((quota.total(), quota.held_by("alice")), (2, 1));
+        assert_eq!(
+            (quota.users(), quota.limits().per_user),
+            (2, NonZeroU32::new(2))
+        );
         quota.acquire(&alice).unwrap();
     }
 }

@@ -115,6 +115,25 @@ pub struct Live {
     pub advertised: SocketAddr,
 }
 
+/// How many ports of a relay address are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortUsage {
+    pub address: RelayAddress,
+    /// Live, reserved or being opened.
+    pub used: usize,
+    pub all: usize,
+}
+
+impl PortUsage {
+    pub fn family(&self) -> AddressFamily {
+        family(self.address.local)
+    }
+
+    pub const fn free(&self) -> usize {
+        self.all.saturating_sub(self.used)
+    }
+}
+
 /// Number of a shard, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardId(pub u8);
@@ -232,6 +251,19 @@ impl RelayedPorts {
             }
         }
         (used, all)
+    }
+
+    /// The same for each address, in order of the configuration.
+    pub fn usage_by_address(&self) -> impl Iterator<Item = PortUsage> {
+        self.addresses.iter().map(|owners| PortUsage {
+            address: owners.address,
+            used: owners
+                .live
+                .iter()
+                .filter(|v| v.load(Ordering::Relaxed) != FREE)
+                .count(),
+            all: owners.live.len(),
+        })
     }
 
     /// Frees every port of a shard whose relay is gone.
@@ -453,6 +485,13 @@ mod tests {
         assert_eq!(seen.len(), 10);
         assert_eq!(ports.usage(AddressFamily::V4), (10, 20));
         assert_eq!(ports.usage(AddressFamily::V6), (0, 10));
+        let by_address: Vec<_> = ports.usage_by_address().collect();
+        let used: usize = by_address.iter().map(|usage| usage.used).sum();
+        assert_eq!((by_address.len(), used), (3, 10));
+        assert_eq!(
+            (by_address[2].family(), by_address[2].free()),
+            (AddressFamily::V6, 10)
+        );
     }
 
     #[test]
