@@ -13,6 +13,7 @@ use crate::draft::{Draft, Format, Given, Place};
 #[cfg(feature = "eturnal")]
 use crate::eturnal;
 use crate::files::{self, Files};
+use crate::metrics;
 use crate::peer::PeerRule;
 use crate::settings::{AuthAsked, DefaultFamily, ExternalIp, LogLevel, LogTarget};
 use crate::user::UserCredential;
@@ -29,6 +30,7 @@ pub(crate) fn finish(draft: &mut Draft, host: Option<&dyn Files>) {
     lifetimes(draft);
     peers(draft);
     log(draft);
+    metrics::check(draft);
     draft.settings.shards = match (draft.threads, draft.cpus) {
         // No extra thread still leaves the one that does everything.
         (Some(threads), _) => NonZeroUsize::new(threads.max(1)),

@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, Severity};
 use crate::fault::Fault;
 use crate::keys::{self, Key};
 use crate::listener::{DEFAULT_PORT, DEFAULT_TLS_PORT, Listener};
+use crate::metrics::MetricsDraft;
 use crate::peer::PeerRule;
 use crate::secret::Secret;
 use crate::settings::{LogLevel, Settings};
@@ -55,6 +56,7 @@ pub(crate) struct Draft {
     pub(crate) min_level: Option<LogLevel>,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) syslog: bool,
+    pub(crate) metrics: MetricsDraft,
     pub(crate) threads: Option<usize>,
     pub(crate) cpus: Option<usize>,
     /// Options of another server that no key stands for, in order.

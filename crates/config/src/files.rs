@@ -82,6 +82,10 @@ fn expand(draft: &mut Draft, directory: Option<&Path>, here: bool) {
     for (path, place) in lists.into_iter().flatten() {
         within(path, place);
     }
+    let metrics = [&mut draft.metrics.cert, &mut draft.metrics.key];
+    for (path, place) in metrics.into_iter().flatten() {
+        within(path, place);
+    }
     for certificate in &mut draft.settings.certificates {
         within(&mut certificate.cert, &Place::default());
         within(&mut certificate.key, &Place::default());

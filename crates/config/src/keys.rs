@@ -105,6 +105,8 @@ impl Key {
             ("FILE", _) if self.name == "user-file" => "/etc/turnbuckle/users",
             ("FILE", _) if self.name == "pkey" => "/etc/turnbuckle/privkey.pem",
             ("USER" | "GROUP", _) => "turnbuckle",
+            ("FILE", _) if self.name == "prometheus-cert" => "/etc/turnbuckle/metrics.pem",
+            ("FILE", _) if self.name == "prometheus-key" => "/etc/turnbuckle/metrics.key",
             ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
             _ => "example",
         }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use crate::certificate::CertificateFiles;
 use crate::facility::SyslogFacility;
 use crate::listener::{Listener, Transport};
+use crate::metrics::MetricsSettings;
 use crate::peer::PeerRules;
 use crate::process::ProcessName;
 use crate::secret::Secret;
@@ -119,6 +120,8 @@ pub struct Settings {
     pub unauthorized_rate: Option<NonZeroU32>,
     /// Where the log goes and how much of it.
     pub log: LogSettings,
+    /// Where metrics and health are served over HTTP (`prometheus` and its kin). Default `None`: nowhere.
+    pub metrics: Option<MetricsSettings>,
     /// Worker shards (`relay-threads`, else `cpus`). Default `None`: as many as the host can use.
     pub shards: Option<NonZeroUsize>,
     /// Bytes asked of the kernel for each socket buffer (`sock-buf-size`). Default `None`: the server chooses.
@@ -195,6 +198,7 @@ impl Default for Settings {
             alternates: Alternates::default(),
             unauthorized_rate: DEFAULT_UNAUTHORIZED_RATE,
             log: LogSettings::default(),
+            metrics: None,
             shards: None,
             socket_buffer: None,
             pidfile: None,

@@ -126,6 +126,20 @@ fn every_key_that_is_built_changes_the_settings() {
             ("pkey-pwd", _) => (PAIR.to_owned(), PAIR.to_owned() + &line(key)),
             // There is no such listener without a certificate.
             ("tls-listening-port", _) => (PAIR.to_owned(), PAIR.to_owned() + &line(key)),
+            ("prometheus-port" | "prometheus-address" | "prometheus-path", _) => (
+                "prometheus\n".to_owned(),
+                "prometheus\n".to_owned() + &line(key),
+            ),
+            ("prometheus-tls", _) => {
+                let without = format!("prometheus\n{PAIR}");
+                (without.clone(), without + &line(key))
+            }
+            // One is of no use without the other.
+            ("prometheus-cert" | "prometheus-key", _) => {
+                let without = format!("prometheus\nprometheus-tls\n{PAIR}");
+                let pair = "prometheus-cert=/other.pem\nprometheus-key=/other.pem\n";
+                (without.clone(), without + pair)
+            }
             // They are of no use without two addresses.
             ("rfc5780", _) => (TWO_IPS.to_owned(), TWO_IPS.to_owned() + &line(key)),
             ("alt-listening-port", _) => {
@@ -304,6 +318,7 @@ fn line(key: &Key) -> String {
         ("syslog-facility", _) => "local1",
         ("user", _) => "alice:0123456789abcdef",
         ("static-auth-secret", _) => "0123456789abcdef",
+        ("prometheus-path", _) => "/figures",
         ("log-file", _) => "/var/log/turnbuckle.log",
         (_, "SECONDS") => "77",
         (_, "PORT") => "9",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use turnbuckle_config::keys::{self, Support};
 use turnbuckle_config::{
-    AdminSocket, AuthAsked, Outcome, Settings, turnbuckle_toml, turnserver_conf,
+    AdminSocket, AuthAsked, MetricsSettings, Outcome, Settings, turnbuckle_toml, turnserver_conf,
 };
 
 #[test]
@@ -86,6 +86,7 @@ fn reference_with_every_line_uncommented_is_read() {
         cipher_list: settings.cipher_list.clone(),
         proxy_trusted: settings.proxy_trusted.clone(),
         alternates: settings.alternates.clone(),
+        metrics: Some(MetricsSettings::default()),
         shards: settings.shards,
         socket_buffer: settings.socket_buffer,
         pidfile: settings.pidfile.clone(),
@@ -222,7 +223,7 @@ fn reference() -> String {
                 text += &format!("# ({line})\n");
             }
             text += &match (key.placeholder(), key.default) {
-                ("", "0") if matches!(key.name, "use-auth-secret" | "rfc5780") => {
+                ("", "0") if matches!(key.name, "use-auth-secret" | "rfc5780" | "prometheus") => {
                     format!("#{}\n", key.name)
                 }
                 _ => format!("#{}={}\n", key.name, key.example()),

@@ -180,6 +180,48 @@ fn external_addresses_without_effect() {
 }
 
 #[test]
+fn metrics_for_everybody() {
+    let settings = ok("prometheus\n");
+    let metrics = settings.metrics.unwrap();
+    assert_eq!(metrics.address, "127.0.0.1:9641".parse().unwrap());
+    assert!(metrics.is_local() && metrics.certificate.is_none());
+    assert_eq!(report("prometheus\nprometheus-address=::1\n"), "");
+    assert_snapshot!(report("prometheus\nprometheus-address=0.0.0.0\n"));
+}
+
+#[test]
+fn metrics_that_are_not_served() {
+    let source = "prometheus-port=9000\nprometheus-tls\nprometheus-username-labels\n";
+    assert_eq!(ok(source).metrics, None);
+    assert_snapshot!(report(source));
+}
+
+#[test]
+fn metrics_that_cannot_be_served() {
+    let sources = [
+        "prometheus\nprometheus-tls\n",
+        "prometheus\nprometheus-tls\nprometheus-cert=/metrics.pem\n",
+        "prometheus\nprometheus-path=metrics\nprometheus-port=0\n",
+        "prometheus\nprometheus-path=/healthz\n",
+        "prometheus\nprometheus-port=3478\n",
+        "prometheus\nlistening-ip=192.0.2.1\nprometheus-port=3478\nprometheus-address=0.0.0.0\n",
+    ];
+    assert_snapshot!(sources.map(failed).join("---\n"));
+    ok("prometheus\nlistening-ip=192.0.2.1\nprometheus-port=3478\n");
+    ok("prometheus\nno-tcp\nno-tls\nprometheus-port=3478\n");
+}
+
+#[test]
+fn metrics_over_tls() {
+    let own = "prometheus\nprometheus-tls\nprometheus-cert=/m.pem\nprometheus-key=/m.key\n";
+    let files = ok(own).metrics.unwrap().certificate.unwrap();
+    assert_eq!((files.cert, files.key), ("/m.pem".into(), "/m.key".into()));
+    let pair = "prometheus\nprometheus-tls\ncert=/c.pem\npkey=/c.key\n";
+    let files = ok(pair).metrics.unwrap().certificate.unwrap();
+    assert_eq!((files.cert, files.key), ("/c.pem".into(), "/c.key".into()));
+}
+
+#[test]
 fn unknown_keys() {
     let source = "no-loopback-peers\n\
                   dh2066\n\

@@ -385,7 +385,7 @@ fn policy(
     }
 }
 
-const DEFAULT_REALM: &str = "turnbuckle";
+pub(crate) const DEFAULT_REALM: &str = "turnbuckle";
 /// A burst as large as this many seconds of the rate: many clients may start at once behind one address.
 const UNAUTHORIZED_BURST_SECONDS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 

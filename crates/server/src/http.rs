@@ -19,14 +19,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::rustls::server::Acceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::{TlsService, Watch};
 
 pub(crate) use admin_socket::AdminSocket;
 
 pub(crate) mod admin;
 mod admin_socket;
+pub(crate) mod insight;
 
 /// The running thread; stops it when dropped.
 pub(crate) struct Http {
@@ -42,8 +49,8 @@ pub(crate) struct Site {
 
 enum Door {
     Admin(AdminSocket),
-    #[allow(dead_code, reason = "TCP sites are added by their settings")]
-    Tcp(TcpListener),
+    /// With TLS, or plain. The watch notices a renewed certificate.
+    Tcp(TcpListener, Option<(TlsService, Watch)>),
 }
 
 impl Site {
@@ -55,11 +62,14 @@ impl Site {
         }
     }
 
-    /// Anything on a TCP port, for whoever can reach it.
-    #[allow(dead_code, reason = "TCP sites are added by their settings")]
-    pub(crate) fn tcp(listener: TcpListener, router: Router) -> Self {
+    /// Anything on a TCP port, for whoever can reach it; over TLS where there is one.
+    pub(crate) fn tcp(
+        listener: TcpListener,
+        tls: Option<(TlsService, Watch)>,
+        router: Router,
+    ) -> Self {
         Self {
-            door: Door::Tcp(listener),
+            door: Door::Tcp(listener, tls),
             router: bounded(router),
         }
     }
@@ -112,7 +122,7 @@ impl Site {
     async fn serve(self) {
         let result = match self.door {
             Door::Admin(socket) => serve_admin(socket, self.router).await,
-            Door::Tcp(listener) => serve_tcp(listener, self.router).await,
+            Door::Tcp(listener, tls) => serve_tcp(listener, tls, self.router).await,
         };
         if let Err(error) = result {
             tracing::error!("HTTP is not served on one of its listeners: {error}");
@@ -147,7 +157,11 @@ async fn serve_admin(mut socket: AdminSocket, router: Router) -> io::Result<()> 
     }
 }
 
-async fn serve_tcp(listener: TcpListener, router: Router) -> io::Result<()> {
+async fn serve_tcp(
+    listener: TcpListener,
+    tls: Option<(TlsService, Watch)>,
+    router: Router,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -158,11 +172,35 @@ async fn serve_tcp(listener: TcpListener, router: Router) -> io::Result<()> {
         };
         match stream {
             Ok((stream, _)) => {
-                tokio::spawn(answer(stream, router.clone(), place));
+                let tls = tls.as_ref().map(|(service, _)| service.clone());
+                tokio::spawn(answer_tcp(stream, tls, router.clone(), place));
             }
             Err(error) => rest(&error).await,
         }
     }
+}
+
+async fn answer_tcp(
+    stream: TcpStream,
+    tls: Option<TlsService>,
+    router: Router,
+    place: OwnedSemaphorePermit,
+) {
+    match tls {
+        None => answer(stream, router, place).await,
+        Some(tls) => {
+            // As with what comes behind it, the other end is to blame for a failure.
+            if let Ok(Ok(stream)) = timeout(HEADER_TIMEOUT, shake_hands(stream, &tls)).await {
+                answer(stream, router, place).await;
+            }
+        }
+    }
+}
+
+async fn shake_hands(stream: TcpStream, tls: &TlsService) -> io::Result<TlsStream<TcpStream>> {
+    let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+    let config = tls.server_config(&hello.client_hello());
+    hello.into_stream(config).await
 }
 
 /// One connection, one request. Nothing it sends, or leaves out, keeps it open for longer than [`CONNECTION_TIMEOUT`].
@@ -262,7 +300,7 @@ mod tests {
         let socket = AdminSocket::bind(&path).unwrap();
         let http = Http::start(vec![
             Site::admin(socket, router()),
-            Site::tcp(tcp, router()),
+            Site::tcp(tcp, None, router()),
         ])
         .unwrap();
         let request = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -285,7 +323,7 @@ mod tests {
     fn what_a_client_sends_is_bounded() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
-        let _http = Http::start(vec![Site::tcp(tcp, router())]).unwrap();
+        let _http = Http::start(vec![Site::tcp(tcp, None, router())]).unwrap();
         let ask = |request: &str| ask(TcpStream::connect(address).unwrap(), request);
         let long = "x".repeat(64 * 1024);
         let many = "A: b\r\n".repeat(100);

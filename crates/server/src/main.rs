@@ -14,9 +14,11 @@ mod clock;
 #[allow(dead_code, reason = "asked by whoever looks after the server")]
 mod control;
 mod deployment;
+mod health;
 mod http;
 mod listen;
 mod log;
+mod metrics;
 mod pace;
 mod peer_sockets;
 mod privileges;

@@ -17,6 +17,7 @@ use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
 use crate::clock::{self, Clock};
 use crate::control::{Control, Controlled, Shard, ShardKind, Shards, State};
 use crate::deployment::Deployment;
+use crate::http::insight::Insight;
 use crate::http::{AdminSocket, Http, Site, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
@@ -48,6 +49,7 @@ pub(crate) fn run(
     let streams = bind_streams(&deployment.streams, deployment.shards)?;
     warn_of_small_buffers(&udp, settings.socket_buffer);
     let admin_socket = AdminSocket::open(&settings.admin_socket)?;
+    let insight = settings.metrics.as_ref().map(Insight::open).transpose()?;
     let _pidfile = settings
         .pidfile
         .as_deref()
@@ -131,7 +133,7 @@ pub(crate) fn run(
         ports,
         log: log.clone(),
     });
-    let _http = serve_http(admin_socket, &control)?;
+    let _http = serve_http(admin_socket, insight, &control, tls.clone())?;
     control.set_state(State::Ready);
     tracing::info!("ready: {} shard{}", running.len(), plural(running.len()));
     systemd::ready();
@@ -223,8 +225,14 @@ fn wait(inbox: &Receiver<Notice>, log: &Log, tls: Option<&TlsService>) -> Result
 }
 
 /// `None` where there is nothing to serve.
-fn serve_http(admin_socket: Option<AdminSocket>, control: &Control) -> Result<Option<Http>> {
+fn serve_http(
+    admin_socket: Option<AdminSocket>,
+    insight: Option<Insight>,
+    control: &Control,
+    tls: Option<TlsService>,
+) -> Result<Option<Http>> {
     let mut sites = Vec::new();
+    sites.extend(insight.map(|insight| insight.site(control.clone(), tls)));
     if let Some(socket) = admin_socket {
         tracing::info!("turnctl reaches this server at {}", socket.path().display());
         sites.push(Site::admin(socket, admin::router(control.clone())));

@@ -78,6 +78,10 @@ pub(crate) struct Report {
     pub(crate) connections_refused: u64,
     /// Connections without an allocation that made room for newer ones.
     pub(crate) connections_evicted: u64,
+    /// TLS handshakes that were finished.
+    pub(crate) tls_finished: u64,
+    /// TLS handshakes that failed or took too long, or came where there is no certificate.
+    pub(crate) tls_failed: u64,
     pub(crate) dtls: DtlsReport,
 }
 
@@ -508,6 +512,8 @@ impl Report {
         self.slow_reader += other.slow_reader;
         self.connections_refused += other.connections_refused;
         self.connections_evicted += other.connections_evicted;
+        self.tls_finished += other.tls_finished;
+        self.tls_failed += other.tls_failed;
         self.dtls.add(&other.dtls);
     }
 }

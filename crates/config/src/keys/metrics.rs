@@ -1,7 +1,7 @@
 //! Keys of metrics, statistics and redirection.
 
-use super::{Key, Parse, Support, Value, port, unread, unread_address, unset, unused};
-use crate::apply;
+use super::{Key, Parse, Support, Value, port, unread, unset};
+use crate::{apply, metrics};
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -15,29 +15,29 @@ pub(super) const KEYS: &[Key] = &[
     .secret(),
     Key::new(
         "prometheus",
-        Value::Always(unset),
-        NO_METRICS,
+        Value::Always(|draft| draft.metrics.on = true),
+        Support::Built,
         "0",
-        "Serves metrics over HTTP",
+        "Serves metrics, health and a dashboard over HTTP",
     ),
     Key::new(
         "prometheus-port",
-        port(unused),
-        NO_METRICS,
+        port(|draft, port| draft.metrics.listener.address.set_port(port as u16)),
+        Support::Built,
         "9641",
         "Port of the metrics",
     ),
     Key::new(
         "prometheus-address",
-        Value::Address(unread_address),
-        NO_METRICS,
-        "",
-        "Address of the metrics",
+        Value::Address(metrics::address),
+        Support::Built,
+        "127.0.0.1",
+        "Address of the metrics; on one of loopback a dashboard is served as well",
     ),
     Key::new(
         "prometheus-path",
-        Value::Text("PATH", unread),
-        NO_METRICS,
+        Value::Text("PATH", metrics::path),
+        Support::Built,
         "/metrics",
         "Path of the metrics",
     ),
@@ -52,24 +52,24 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "prometheus-tls",
-        Value::Flag(unused),
-        NO_METRICS,
+        Value::Flag(|draft, on| draft.metrics.tls = on),
+        Support::Built,
         "0",
-        "Serves metrics over HTTPS",
+        "Serves metrics over HTTPS, with the first certificate of clients unless another is named",
     ),
     Key::new(
         "prometheus-cert",
-        Value::Text("FILE", unread),
-        NO_METRICS,
+        Value::Text("FILE", metrics::cert),
+        Support::Built,
         "",
-        "Certificate of the metrics",
+        "Certificate chain of the metrics, PEM",
     ),
     Key::new(
         "prometheus-key",
-        Value::Text("FILE", unread),
-        NO_METRICS,
+        Value::Text("FILE", metrics::key),
+        Support::Built,
         "",
-        "Private key of the metrics",
+        "Private key of the metrics, PEM",
     ),
 ];
 
@@ -106,5 +106,3 @@ const fn redirection(name: &'static str, add: Parse, help: &'static str) -> Key 
     )
     .repeats()
 }
-
-const NO_METRICS: Support = Support::Later("metrics are not served");

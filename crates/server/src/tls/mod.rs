@@ -16,6 +16,7 @@ mod pem;
 mod resolver;
 mod service;
 mod stamp;
+mod state;
 mod watch;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ mod test_certificates;
 pub(crate) use alert::{explain, not_tls};
 pub(crate) use finding::Finding;
 pub(crate) use service::TlsService;
+pub(crate) use state::CertificateState;
 pub(crate) use watch::Watch;
 
 /// What is offered in a handshake: the settings `no-tlsv1_2` and `cipher-list`.

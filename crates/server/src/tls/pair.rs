@@ -76,6 +76,13 @@ impl Pair {
         &self.certified
     }
 
+    /// DNS names and addresses that the certificate is for.
+    pub(super) fn names(&self) -> Vec<String> {
+        let addresses = self.chain.own().addresses();
+        let addresses = addresses.iter().map(ToString::to_string);
+        self.dns_names.iter().cloned().chain(addresses).collect()
+    }
+
     /// When the first certificate of the chain expires, in seconds since 1970.
     pub(super) fn not_after(&self) -> u64 {
         let chain = self.chain.linked().iter().map(X509::not_after);
@@ -162,13 +169,7 @@ impl Pair {
 
     fn summary(&self, path: &Path, now: u64) -> Finding {
         let own = self.chain.own();
-        let addresses = own.addresses();
-        let names = self
-            .dns_names
-            .iter()
-            .cloned()
-            .chain(addresses.iter().map(ToString::to_string))
-            .collect::<Vec<_>>();
+        let names = self.names();
         let names = match names.len() {
             0 => "no name".to_owned(),
             n if n > SHOWN_NAMES => {

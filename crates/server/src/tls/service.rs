@@ -157,6 +157,13 @@ impl TlsService {
             .collect()
     }
 
+    /// What `look` makes of each pair in use and the files it was read from.
+    pub(super) fn each_pair<T>(&self, look: impl Fn(&CertificateFiles, &Pair) -> T) -> Vec<T> {
+        let served = self.0.resolver.0.load();
+        let pairs = self.0.files.iter().zip(&served.pairs);
+        pairs.map(|(files, pair)| look(files, pair)).collect()
+    }
+
     /// The files as they are now.
     pub(super) fn stamps(&self) -> Vec<Stamp> {
         stamps(&self.0.files)

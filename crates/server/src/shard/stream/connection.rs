@@ -90,6 +90,7 @@ async fn run(
         return converse(Messages::new(shared, stream, path)).await;
     }
     let Some(service) = &shared.rules.tls else {
+        shared.state.borrow_mut().count_handshake(false);
         if shared
             .state
             .borrow_mut()
@@ -104,7 +105,10 @@ async fn run(
         let config = service.server_config(&hello.client_hello());
         hello.into_stream(config).await
     });
-    let stream = match timeout(patience, handshake).await {
+    let handshake = timeout(patience, handshake).await;
+    let finished = matches!(handshake, Ok(Ok(_)));
+    shared.state.borrow_mut().count_handshake(finished);
+    let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             if shared

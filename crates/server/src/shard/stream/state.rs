@@ -295,6 +295,16 @@ impl State {
         self.refusals.admit(now.instant, (client, why))
     }
 
+    /// A TLS handshake has ended, well or badly.
+    pub(super) const fn count_handshake(&mut self, finished: bool) {
+        let report = &mut self.core.report;
+        let count = match finished {
+            true => &mut report.tls_finished,
+            false => &mut report.tls_failed,
+        };
+        *count = count.wrapping_add(1);
+    }
+
     pub(super) fn now(&mut self) -> Now {
         self.core.clock.now()
     }
