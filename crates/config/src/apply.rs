@@ -15,7 +15,9 @@ use crate::keys;
 use crate::peer::{self, Origin, PeerRule, is_every_mapped_address};
 use crate::process::ProcessName;
 use crate::secret::Secret;
-use crate::settings::{AdminSocket, Alternates, ExternalIp, LogFormat, LogLevel, LogPrivacy};
+use crate::settings::{
+    AdminSocket, Alternates, ExternalIp, LogFormat, LogLevel, LogPrivacy, StrictExpiry,
+};
 use crate::user::{User, UserCredential};
 use crate::value;
 
@@ -314,6 +316,32 @@ pub(crate) fn static_auth_secret(draft: &mut Draft, text: &str) -> Result<(), Fa
         );
     }
     draft.settings.secrets.push(secret);
+    Ok(())
+}
+
+pub(crate) fn strict_expiry(draft: &mut Draft, word: &'static str) {
+    draft.settings.strict_expiry = match word {
+        "refresh" => StrictExpiry::Refresh,
+        "expiry" => StrictExpiry::Expiry,
+        _ => StrictExpiry::Off,
+    };
+}
+
+pub(crate) fn stateless_nonce_secret(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    if text.is_empty() {
+        return Err(Fault::new("`stateless-nonce-secret` is empty")
+            .help("write a random text, such as `openssl rand -hex 32` prints, the same one on each server"));
+    }
+    let secret = Secret::new(text);
+    refuse_example(&secret)?;
+    if text.len() < SHORT_SECRET_BYTES {
+        draft.report(
+            Severity::Warning,
+            format!("the secret is shorter than {SHORT_SECRET_BYTES} characters: who has one nonce can guess it, and make others"),
+            "make one with `openssl rand -hex 32`",
+        );
+    }
+    draft.settings.nonce_secret = Some(secret);
     Ok(())
 }
 

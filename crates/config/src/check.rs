@@ -1,5 +1,6 @@
 //! Rules that span several keys, once all are known. Owns the last steps from a draft to settings; reads no text.
 
+mod bandwidth;
 mod listeners;
 mod nat_discovery;
 
@@ -28,6 +29,7 @@ pub(crate) fn finish(draft: &mut Draft, host: Option<&dyn Files>) {
     authentication(draft);
     service(draft);
     lifetimes(draft);
+    bandwidth::check(draft);
     peers(draft);
     log(draft);
     metrics::check(draft);

@@ -68,8 +68,9 @@ pub use review::{Reading, Verdict};
 pub use secret::Secret;
 pub use settings::{
     AdminSocket, Alternates, AuthAsked, DefaultFamily, Difference, ExternalIp, LogFormat, LogLevel,
-    LogPrivacy, LogSettings, LogTarget, NatDiscovery, Settings,
+    LogPrivacy, LogSettings, LogTarget, NatDiscovery, Settings, StrictExpiry,
 };
 pub use turnbuckle_toml::turnbuckle_toml;
 pub use turnserver_conf::{Override, turnserver_conf};
+pub use units::rate_in_words;
 pub use user::{User, UserCredential};

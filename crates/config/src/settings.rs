@@ -2,7 +2,7 @@
 //! about sockets, clocks or credentials that were made up.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,12 +50,19 @@ pub struct Settings {
     pub users: Vec<User>,
     /// Relaying without credentials, asked for by `no-auth` alone. Default false.
     pub anonymous: bool,
+    /// Whether an allocation may outlive the time-limited credential that it was made with (`strict-expiry`). Default `Off`: it may.
+    pub strict_expiry: StrictExpiry,
     /// Which mechanism was asked for, so that "asked for, but nothing to check against" can be told from silence.
     pub auth_asked: AuthAsked,
     /// Allocations one user may hold at a time (`user-quota`). Default 12; `None` (0 in the file) is no limit.
     pub user_quota: Option<NonZeroU32>,
     /// Allocations of the whole server (`total-quota`). Default 1200; `None` (0 in the file) is no limit.
     pub total_quota: Option<NonZeroU32>,
+    /// Bytes per second of one allocation in each direction (`max-bps`). Default `None` (0 in the file): no limit.
+    pub max_rate: Option<NonZeroU64>,
+    /// Bytes per second of the whole server, of which each allocation has `max_rate` reserved (`bps-capacity`). Default `None` (0 in
+    /// the file): no limit.
+    pub capacity: Option<NonZeroU64>,
     /// Which peers are opened and refused besides the built-in ranges (`allowed-peer-ip`, `denied-peer-ip`).
     pub peers: PeerRules,
     /// TLS is spoken on TCP listeners of every kind (cleared by `no-tls`). Default true, which has an effect once there is a
@@ -86,6 +93,8 @@ pub struct Settings {
     pub udp_relay: bool,
     /// Age at which a nonce is answered with 438 (`stale-nonce`, seconds). Default 600 s; `None` (0) is never.
     pub nonce_lifetime: Option<Duration>,
+    /// Secret shared with the servers whose nonces are accepted (`stateless-nonce-secret`). Default none: each start makes one up.
+    pub nonce_secret: Option<Secret>,
     /// Longest lifetime an allocation is given (`max-allocate-lifetime`, seconds). Default 3600 s (RFC 8656 §7.2).
     pub max_allocate_lifetime: Duration,
     /// Lifetime of a channel binding (`channel-lifetime`, seconds). Default 600 s (RFC 8656 §12).
@@ -166,9 +175,12 @@ impl Default for Settings {
             rest_separator: ':',
             users: Vec::new(),
             anonymous: false,
+            strict_expiry: StrictExpiry::Off,
             auth_asked: AuthAsked::Nothing,
             user_quota: DEFAULT_USER_QUOTA,
             total_quota: DEFAULT_TOTAL_QUOTA,
+            max_rate: None,
+            capacity: None,
             peers: PeerRules::default(),
             tls: true,
             dtls: false,
@@ -182,6 +194,7 @@ impl Default for Settings {
             tcp_relay: false,
             udp_relay: true,
             nonce_lifetime: Some(DEFAULT_NONCE_LIFETIME),
+            nonce_secret: None,
             max_allocate_lifetime: Duration::from_secs(3600),
             channel_lifetime: Duration::from_secs(600),
             permission_lifetime: Duration::from_secs(300),
@@ -267,6 +280,18 @@ pub enum AuthAsked {
     Anonymous,
 }
 
+/// What the expiry of a time-limited credential means for the allocation that it made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StrictExpiry {
+    /// Nothing: it lives as long as it is refreshed.
+    #[default]
+    Off,
+    /// It is not refreshed any more, and lives 10 minutes longer at most.
+    Refresh,
+    /// It ends.
+    Expiry,
+}
+
 /// Family of the relayed transport address where an Allocate request has no REQUESTED-ADDRESS-FAMILY.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DefaultFamily {
@@ -288,6 +313,8 @@ pub struct LogSettings {
     pub target: LogTarget,
     /// Lines for a file or syslog go to standard output as well (cleared by `no-stdout-log`). Default true.
     pub stdout_copy: bool,
+    /// Answered Binding requests are logged (`log-binding`). Default false.
+    pub bindings: bool,
     /// The file name is used as it is, without date and process id (`simple-log`). Default false.
     pub simple: bool,
     /// How a line is laid out (`log-format`). Default text.
@@ -304,6 +331,7 @@ impl Default for LogSettings {
             level: LogLevel::Info,
             target: LogTarget::Stdout,
             stdout_copy: true,
+            bindings: false,
             simple: false,
             format: LogFormat::Text,
             facility: SyslogFacility::DAEMON,

@@ -85,6 +85,25 @@ pub(crate) fn rate_text(bytes: u64) -> String {
     format!("{}/s", bytes_text(bytes))
 }
 
+/// Bytes per second as people compare them: in bytes and in bits, rounded.
+pub fn rate_in_words(bytes: u64) -> String {
+    let (bits, name) = if bytes < 125_000 {
+        (bytes as f64 / 125.0, "kbit/s")
+    } else {
+        (bytes as f64 / 125_000.0, "Mbit/s")
+    };
+    let (size, unit) = if bytes < 1 << 20 {
+        (bytes as f64 / 1024.0, "KiB/s")
+    } else {
+        (bytes as f64 / 1_048_576.0, "MiB/s")
+    };
+    let plain = |number: f64| {
+        let text = format!("{number:.2}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    format!("{} {unit} ({} {name})", plain(size), plain(bits))
+}
+
 /// The digits that a text begins with, and what is behind them without its blanks.
 fn number(text: &str) -> Option<(u64, &str)> {
     let len = text

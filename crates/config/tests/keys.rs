@@ -23,9 +23,10 @@ fn table_holds_every_key_once() {
             "max-pending-connections",
             "user-file",
             "static-auth-secret-file",
+            "strict-expiry",
             "log-format",
             "log-privacy",
-            "admin-socket"
+            "admin-socket",
         ]
     );
     assert_eq!(keys::all().count() - historic - own.len(), 143);
@@ -317,7 +318,8 @@ fn line(key: &Key) -> String {
         ("log-privacy", _) => "shorten",
         ("syslog-facility", _) => "local1",
         ("user", _) => "alice:0123456789abcdef",
-        ("static-auth-secret", _) => "0123456789abcdef",
+        ("static-auth-secret" | "stateless-nonce-secret", _) => "0123456789abcdef",
+        ("strict-expiry", _) => "refresh",
         ("prometheus-path", _) => "/figures",
         ("log-file", _) => "/var/log/turnbuckle.log",
         (_, "SECONDS") => "77",
@@ -361,6 +363,7 @@ fn needed_by(key: &Key) -> Option<&'static str> {
         "pkey" => Some("cert=/cert.pem\n"),
         "no-udp-relay" => Some("no-tcp-relay=0\n"),
         "dtls" => Some(PAIR),
+        "bps-capacity" => Some("max-bps=9000\n"),
         "tcp-proxy-port" | "tls-proxy-port" => Some("proxy-trusted=192.0.2.1\n"),
         _ => None,
     }

@@ -80,6 +80,7 @@ fn reference_with_every_line_uncommented_is_read() {
         users: settings.users.clone(),
         secret_files: settings.secret_files.clone(),
         user_files: settings.user_files.clone(),
+        nonce_secret: settings.nonce_secret.clone(),
         auth_asked: AuthAsked::Both,
         peers: settings.peers.clone(),
         certificates: settings.certificates.clone(),

@@ -148,9 +148,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 /// Keys that are being built.
 const UNDER_WAY: &[&str] = &[
     "drain-min-allocations",
-    "log-binding",
-    "max-bps",
-    "bps-capacity",
     "prometheus",
     "prometheus-port",
     "prometheus-address",
@@ -158,7 +155,6 @@ const UNDER_WAY: &[&str] = &[
     "prometheus-tls",
     "prometheus-cert",
     "prometheus-key",
-    "stateless-nonce-secret",
 ];
 
 /// Every key, in the order of coturn's own documentation, those of earlier versions last.

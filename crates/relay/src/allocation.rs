@@ -7,6 +7,7 @@ use turnbuckle_proto::{AddressFamily, IntegrityKey, TransactionId};
 
 use crate::address::{ClientPath, Families};
 use crate::auth::users::UserKeys;
+use crate::bandwidth::Shaper;
 use crate::channel::Channels;
 use crate::mobility::Mobility;
 use crate::permission::Permissions;
@@ -35,6 +36,8 @@ pub(crate) struct Owner {
     /// As the client spelled it; every later request must spell it so (RFC 8656 §5).
     pub(crate) username: Arc<str>,
     pub(crate) keys: UserKeys,
+    /// When a REST credential expires, in seconds since 1970; `None` for a static user.
+    pub(crate) expiry: Option<u64>,
     /// The keyed state of the MD5 key: what nearly all requests are signed with.
     pub(crate) integrity: IntegrityKey,
 }
@@ -85,6 +88,8 @@ pub(crate) struct Allocation {
     pub(crate) permissions: Permissions,
     pub(crate) channels: Channels,
     pub(crate) traffic: Traffic,
+    /// `Some` if its rate is limited.
+    pub(crate) shaper: Option<Box<Shaper>>,
     /// `Some` if the client has asked to be able to move.
     pub(crate) mobility: Option<Box<Mobility>>,
 }
@@ -150,25 +155,29 @@ impl Allocation {
 }
 
 impl Traffic {
-    #[inline]
-    pub(crate) fn count_to_peer(&mut self, bytes: usize) {
-        self.count_many_to_peer(1, bytes);
-    }
+    pub(crate) const NONE: Self = Self {
+        packets_to_peers: 0,
+        bytes_to_peers: 0,
+        packets_to_client: 0,
+        bytes_to_client: 0,
+    };
 
     #[inline]
-    pub(crate) fn count_many_to_peer(&mut self, packets: usize, bytes: usize) {
+    pub(crate) fn count_to_peer(&mut self, packets: usize, bytes: usize) {
         self.packets_to_peers = self.packets_to_peers.wrapping_add(packets as u64);
         self.bytes_to_peers = self.bytes_to_peers.wrapping_add(bytes as u64);
     }
 
     #[inline]
-    pub(crate) fn count_to_client(&mut self, bytes: usize) {
-        self.count_many_to_client(1, bytes);
-    }
-
-    #[inline]
-    pub(crate) fn count_many_to_client(&mut self, packets: usize, bytes: usize) {
+    pub(crate) fn count_to_client(&mut self, packets: usize, bytes: usize) {
         self.packets_to_client = self.packets_to_client.wrapping_add(packets as u64);
         self.bytes_to_client = self.bytes_to_client.wrapping_add(bytes as u64);
+    }
+
+    pub(crate) const fn add(&mut self, more: &Self) {
+        self.packets_to_peers = self.packets_to_peers.wrapping_add(more.packets_to_peers);
+        self.bytes_to_peers = self.bytes_to_peers.wrapping_add(more.bytes_to_peers);
+        self.packets_to_client = self.packets_to_client.wrapping_add(more.packets_to_client);
+        self.bytes_to_client = self.bytes_to_client.wrapping_add(more.bytes_to_client);
     }
 }

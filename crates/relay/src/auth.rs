@@ -308,7 +308,7 @@ impl Credentials {
         now: Now,
     ) -> Result<User, Unauthorized> {
         if let Some(keys) = self.users.find(username) {
-            let owner = Owner::new(username, keys.clone());
+            let owner = Owner::new(username, keys.clone(), None);
             let signer = method
                 .verify(&owner, message)
                 .ok_or(Unauthorized::WrongPassword)?;
@@ -326,7 +326,7 @@ impl Credentials {
         for secret in &self.secrets {
             let password = rest::password(&secret.0, username);
             let keys = UserKeys::derive(username, realm, password.as_str());
-            let owner = Owner::new(username, keys);
+            let owner = Owner::new(username, keys, Some(rest.expiry));
             let Some(signer) = method.verify(&owner, message) else {
                 continue;
             };
@@ -351,11 +351,12 @@ impl Credentials {
 }
 
 impl Owner {
-    pub(crate) fn new(username: &str, keys: UserKeys) -> Self {
+    pub(crate) fn new(username: &str, keys: UserKeys, expiry: Option<u64>) -> Self {
         Self {
             username: username.into(),
             integrity: IntegrityKey::from(&keys.md5),
             keys,
+            expiry,
         }
     }
 }

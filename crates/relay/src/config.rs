@@ -15,6 +15,7 @@ use crate::nat_discovery::NatDiscovery;
 use crate::peer_policy::PeerPolicy;
 use crate::rate_limit::Rate;
 use crate::response::amplifies;
+use crate::strict_expiry::StrictExpiry;
 use crate::tcp_relay::TcpRelay;
 
 /// Everything that the operator decides. Shared by all shards, replaced as a whole.
@@ -43,6 +44,10 @@ pub struct Config {
     pub mobility: bool,
     /// Where clients that want to allocate are sent to; by default nowhere.
     pub alternates: Alternates,
+    /// Whether allocations outlive the REST credentials that they were made with.
+    pub strict_expiry: StrictExpiry,
+    /// Tell of each answered Binding request by [`Event::Bound`](crate::Event::Bound).
+    pub tell_bindings: bool,
     /// Allocate requests are refused: with 300 where the client has an alternate, else with 508. What there is goes on.
     pub draining: bool,
     /// Stable names of users whose requests are refused with 401, whatever their credentials.
@@ -132,6 +137,8 @@ impl Config {
             wide_channels: false,
             mobility: false,
             alternates: Alternates::default(),
+            strict_expiry: StrictExpiry::Off,
+            tell_bindings: false,
             draining: false,
             revoked: Arc::default(),
             permissions_max: PERMISSIONS_MAX,

@@ -52,6 +52,8 @@ pub enum Event {
         why: EndReason,
         lasted: Duration,
         traffic: Traffic,
+        /// What was dropped because it came faster than the allocation may send.
+        shaped: Traffic,
     },
     PermissionInstalled {
         id: AllocationId,
@@ -74,6 +76,8 @@ pub enum Event {
         number: u16,
         peer: PeerAddress,
     },
+    /// A Binding request was answered; told only where [`Config::tell_bindings`](crate::Config::tell_bindings) asks for it.
+    Bound { path: ClientPath },
     /// A request was refused. Challenges and stale nonces are not told: they are part of every session.
     Rejected {
         path: ClientPath,

@@ -132,6 +132,9 @@ impl Relay {
             Some(lease) if lease.expires > now => lease.id,
             _ => return self.drop(DropReason::PeerFamily),
         };
+        if !allocation.admit_to_peer(now, payload.len()) {
+            return self.drop(DropReason::Rate);
+        }
         // False for the ordinary peer, without looking at the server's addresses.
         if reach == Reach::RelayedOnly
             || (self.host_is_opened && self.config.policy.is_host(ip, &self.ports))
@@ -140,12 +143,12 @@ impl Relay {
             if !matches!(decision, Decision::Drop(_))
                 && let Some(allocation) = self.allocations.get_mut(id)
             {
-                allocation.traffic.count_to_peer(payload.len());
+                allocation.traffic.count_to_peer(1, payload.len());
                 self.stats.count_to_peers(1, payload.len());
             }
             return decision;
         }
-        allocation.traffic.count_to_peer(payload.len());
+        allocation.traffic.count_to_peer(1, payload.len());
         self.stats.count_to_peers(1, payload.len());
         Decision::ToPeer {
             relayed,
@@ -249,7 +252,11 @@ impl Relay {
         let Some(bytes) = wrapped else {
             return self.drop(DropReason::TooLarge);
         };
-        allocation.traffic.count_to_client(payload.len());
+        // Last, where least is at hand that a call would have to save.
+        if !allocation.admit_to_client(now, payload.len()) {
+            return self.drop(DropReason::Rate);
+        }
+        allocation.traffic.count_to_client(1, payload.len());
         self.stats.count_to_clients(1, payload.len());
         Decision::ToClient { path, bytes }
     }
@@ -289,6 +296,9 @@ impl Relay {
             .saturating_sub(1)
             .saturating_mul(len)
             .saturating_add(last_len);
+        if !allocation.has_room_to_peer(now, payloads) {
+            return None;
+        }
         let is_own = reach == Reach::RelayedOnly
             || (self.host_is_opened && self.config.policy.is_host(peer.0.ip(), &self.ports));
         let (live, peer) = if is_own {
@@ -305,7 +315,8 @@ impl Relay {
         let decision = if let Some(live) = live {
             let source = self.relayed.get(relayed.0)?.claim.advertised;
             let to = self.relayed.get(live.relayed.0)?.allocation?;
-            let (to_path, to_number) = self.bundle_receiver(now, to, source, live.shard)?;
+            let (to_path, to_number) =
+                self.bundle_receiver(now, to, source, live.shard, payloads)?;
             let (front, last_front) = fronts(to_number, len, last_len)?;
             for (i, segment) in (1..).zip(bytes.chunks_mut(size.segment_len)) {
                 let front = if i == count { last_front } else { front };
@@ -313,7 +324,7 @@ impl Relay {
                     *header = front;
                 }
             }
-            self.count_bundle_to_client(to, count, payloads);
+            self.count_bundle_to_client(now, to, count, payloads);
             self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(count as u64);
             BundleDecision::Rewritten {
                 path: to_path,
@@ -330,7 +341,8 @@ impl Relay {
             }
         };
         if let Some(allocation) = self.allocations.get_mut(id) {
-            allocation.traffic.count_many_to_peer(count, payloads);
+            allocation.spend_to_peer(now, payloads);
+            allocation.traffic.count_to_peer(count, payloads);
         }
         self.stats.count_to_peers(count, payloads);
         Some(decision)
@@ -358,9 +370,9 @@ impl Relay {
     ) -> Option<BundleDecision> {
         let id = self.relayed.get(relayed.0)?.allocation?;
         let peer = self.ports.as_advertised(peer);
-        let (path, number) = self.bundle_receiver(now, id, peer, self.shard)?;
+        let (path, number) = self.bundle_receiver(now, id, peer, self.shard, size.len)?;
         let (front, last_front) = fronts(number, size.segment_len, size.last_len())?;
-        self.count_bundle_to_client(id, size.count(), size.len);
+        self.count_bundle_to_client(now, id, size.count(), size.len);
         Some(BundleDecision::ToClient {
             path,
             front,
@@ -376,6 +388,7 @@ impl Relay {
         id: AllocationId,
         peer: SocketAddr,
         shard: ShardId,
+        bytes: usize,
     ) -> Option<(ClientPath, u16)> {
         let allocation = self.allocations.get(id)?;
         let lease = allocation.relayed.of(family(peer.ip()))?;
@@ -383,13 +396,21 @@ impl Relay {
         let hidden = permission.reach == Reach::RelayedOnly && self.ports.find(peer).is_none();
         let channel = allocation.channels.by_peer(PeerAddress(peer), now)?;
         let is_udp = allocation.path.five_tuple.transport == Transport::Udp;
-        (lease.expires > now && shard == self.shard && is_udp && !hidden)
+        let has_room = allocation.has_room_to_client(now, bytes);
+        (lease.expires > now && shard == self.shard && is_udp && !hidden && has_room)
             .then_some((allocation.path, channel.number))
     }
 
-    fn count_bundle_to_client(&mut self, id: AllocationId, packets: usize, bytes: usize) {
+    fn count_bundle_to_client(
+        &mut self,
+        now: Instant,
+        id: AllocationId,
+        packets: usize,
+        bytes: usize,
+    ) {
         if let Some(allocation) = self.allocations.get_mut(id) {
-            allocation.traffic.count_many_to_client(packets, bytes);
+            allocation.spend_to_client(now, bytes);
+            allocation.traffic.count_to_client(packets, bytes);
         }
         self.stats.count_to_clients(packets, bytes);
     }

@@ -1,7 +1,7 @@
-//! How many allocations each user and the whole server may hold (RFC 8656 §7.2, error 486).
+//! How many allocations each user and the whole server may hold (RFC 8656 §7.2, error 486), and what rate is promised to them.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
@@ -11,6 +11,11 @@ use thiserror::Error;
 pub struct Limits {
     pub per_user: Option<NonZeroU32>,
     pub total: Option<NonZeroU32>,
+    /// Bytes per second of one allocation in each direction.
+    pub rate: Option<NonZeroU64>,
+    /// Bytes per second of the whole server. Each allocation has its `rate` reserved of it, used or not, and where that is not left
+    /// none is made. Without a `rate` it means nothing.
+    pub capacity: Option<NonZeroU64>,
 }
 
 /// What is held now, shared by all shards and touched only when an allocation comes or goes.
@@ -23,6 +28,8 @@ pub struct Quota(Arc<Mutex<Ledger>>);
 struct Ledger {
     limits: Limits,
     total: u32,
+    /// Bytes per second.
+    reserved: u64,
     users: BTreeMap<Arc<str>, u32>,
 }
 
@@ -31,6 +38,7 @@ struct Ledger {
 pub struct Ticket {
     quota: Quota,
     user: Arc<str>,
+    rate: Option<NonZeroU64>,
 }
 
 /// Which limit stood in the way.
@@ -40,6 +48,10 @@ pub enum Exceeded {
     User { limit: NonZeroU32 },
     #[error("the server holds {limit} allocations, total-quota allows no more")]
     Total { limit: NonZeroU32 },
+    #[error(
+        "{reserved} of {capacity} bytes/s are reserved, bps-capacity leaves no room for one more allocation"
+    )]
+    Capacity { reserved: u64, capacity: NonZeroU64 },
 }
 
 impl Quota {
@@ -47,6 +59,7 @@ impl Quota {
         Self(Arc::new(Mutex::new(Ledger {
             limits,
             total: 0,
+            reserved: 0,
             users: BTreeMap::new(),
         })))
     }
@@ -65,17 +78,18 @@ impl Quota {
         {
             return Err(Exceeded::User { limit });
         }
-        Ok(self.enter(&mut ledger, user, held))
+        let rate = ledger.rate()?;
+        Ok(self.enter(&mut ledger, user, held, rate))
     }
 
     /// Takes a place whatever the limits: for allocations that exist already, out of a snapshot.
-    pub(crate) fn acquire_unlimited(&self, user: &Arc<str>) -> Ticket {
+    pub(crate) fn acquire_unlimited(&self, user: &Arc<str>, rate: Option<NonZeroU64>) -> Ticket {
         let mut ledger = self.lock();
         let held = ledger.users.get(user).copied().unwrap_or(0);
-        self.enter(&mut ledger, user, held)
+        self.enter(&mut ledger, user, held, rate)
     }
 
-    /// Changes the limits; what is held stays.
+    /// Changes the limits; what is held stays, at the rate that it was given.
     pub fn set_limits(&self, limits: Limits) {
         self.lock().limits = limits;
     }
@@ -100,14 +114,28 @@ impl Quota {
         self.lock().users.get(user).copied().unwrap_or(0)
     }
 
-    fn enter(&self, ledger: &mut Ledger, user: &Arc<str>, held: u32) -> Ticket {
+    /// Bytes per second that are reserved for the allocations there are.
+    pub fn reserved(&self) -> u64 {
+        self.lock().reserved
+    }
+
+    fn enter(
+        &self,
+        ledger: &mut Ledger,
+        user: &Arc<str>,
+        held: u32,
+        rate: Option<NonZeroU64>,
+    ) -> Ticket {
         ledger.total = ledger.total.saturating_add(1);
+        let reserved = rate.map_or(0, NonZeroU64::get);
+        ledger.reserved = ledger.reserved.saturating_add(reserved);
         ledger
             .users
             .insert(Arc::clone(user), held.saturating_add(1));
         Ticket {
             quota: self.clone(),
             user: Arc::clone(user),
+            rate,
         }
     }
 
@@ -117,10 +145,32 @@ impl Quota {
     }
 }
 
+impl Ledger {
+    /// What one more allocation gets.
+    fn rate(&self) -> Result<Option<NonZeroU64>, Exceeded> {
+        let (Some(rate), Some(capacity)) = (self.limits.rate, self.limits.capacity) else {
+            return Ok(self.limits.rate);
+        };
+        let rate = rate.min(capacity);
+        if self.reserved.saturating_add(rate.get()) > capacity.get() {
+            return Err(Exceeded::Capacity {
+                reserved: self.reserved,
+                capacity,
+            });
+        }
+        Ok(Some(rate))
+    }
+}
+
 impl Ticket {
     /// Whose place it is.
     pub fn user(&self) -> &Arc<str> {
         &self.user
+    }
+
+    /// Bytes per second in each direction; `None` is no limit.
+    pub const fn rate(&self) -> Option<NonZeroU64> {
+        self.rate
     }
 }
 
@@ -128,6 +178,8 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut ledger = self.quota.lock();
         ledger.total = ledger.total.saturating_sub(1);
+        let reserved = self.rate.map_or(0, NonZeroU64::get);
+        ledger.reserved = ledger.reserved.saturating_sub(reserved);
         if let Some(held) = ledger.users.get_mut(&self.user) {
             *held = held.saturating_sub(1);
             if *held == 0 {
@@ -146,6 +198,7 @@ mod tests {
         let quota = Quota::new(Limits {
             per_user: NonZeroU32::new(2),
             total: NonZeroU32::new(3),
+            ..Limits::default()
         });
         let alice: Arc<str> = "alice".into();
         let bob: Arc<str> = "bob".into();
@@ -166,6 +219,41 @@ mod tests {
             (quota.users(), quota.limits().per_user),
             (2, NonZeroU32::new(2))
         );
+        quota.acquire(&alice).unwrap();
+    }
+    #[test]
+    fn each_allocation_reserves_its_rate_of_the_capacity() {
+        let limits = |rate, capacity| Limits {
+            rate: NonZeroU64::new(rate),
+            capacity: NonZeroU64::new(capacity),
+            ..Limits::default()
+        };
+        let quota = Quota::new(limits(400, 1000));
+        let alice: Arc<str> = "alice".into();
+        let first = quota.acquire(&alice).unwrap();
+        let second = quota.acquire(&alice).unwrap();
+        assert_eq!(second.rate(), NonZeroU64::new(400));
+        // 200 are left: not what an allocation is promised.
+        let full = quota.acquire(&alice).unwrap_err();
+        assert_eq!(
+            full.to_string(),
+            "800 of 1000 bytes/s are reserved, bps-capacity leaves no room for one more allocation"
+        );
+        drop(first);
+        quota.set_limits(limits(600, 1000));
+        let third = quota.acquire(&alice).unwrap();
+        assert_eq!(
+            (third.rate(), quota.reserved()),
+            (NonZeroU64::new(600), 1000)
+        );
+        drop((second, third));
+        assert_eq!(quota.reserved(), 0);
+        // Less capacity than an allocation may use: the first has all of it.
+        quota.set_limits(limits(600, 500));
+        let only = quota.acquire(&alice).unwrap();
+        assert_eq!(only.rate(), NonZeroU64::new(500));
+        quota.acquire(&alice).unwrap_err();
+        quota.set_limits(limits(600, 0));
         quota.acquire(&alice).unwrap();
     }
 }

@@ -223,25 +223,26 @@ impl Relay {
 
     /// Ends what has expired. Call it when [`poll_timeout`](Self::poll_timeout) is reached; earlier does no harm.
     pub fn handle_timeout(&mut self, now: Now, sockets: &mut impl RelaySockets) {
-        let now = now.instant;
-        while let Some(slot) = self.timers.pop_due(now) {
+        let instant = now.instant;
+        while let Some(slot) = self.timers.pop_due(instant) {
             let id = AllocationId(slot);
             let Some(allocation) = self.allocations.get(id) else {
                 continue;
             };
-            if allocation.expires <= now {
-                self.delete(now, id, EndReason::Expired, sockets);
+            if allocation.expires <= instant {
+                let why = self.why_expired(allocation, now);
+                self.delete(instant, id, why, sockets);
             } else {
-                self.expire_family(id, now, sockets);
-                self.expire_parts(id, now);
+                self.expire_family(id, instant, sockets);
+                self.expire_parts(id, instant);
                 self.reschedule(id);
             }
         }
-        while let Some(relayed) = self.reservations.pop_due(now) {
+        while let Some(relayed) = self.reservations.pop_due(instant) {
             self.give_up(relayed, sockets);
         }
-        self.expire_connections(now, sockets);
-        self.forget_deletions(now);
+        self.expire_connections(instant, sockets);
+        self.forget_deletions(instant);
     }
 
     /// The client's connection is closed: its allocation goes with it (RFC 8656 §6).
@@ -377,6 +378,7 @@ impl Relay {
             why,
             lasted: now.since(allocation.created),
             traffic: allocation.traffic,
+            shaped: allocation.shaped(),
         });
     }
 
@@ -574,11 +576,13 @@ impl Relay {
     ) -> Option<AllocationId> {
         let id = self.allocations.find(&request.path.five_tuple)?;
         let now = request.now.instant;
-        if self.allocations.get(id)?.expires > now {
+        let allocation = self.allocations.get(id)?;
+        if allocation.expires > now {
             self.expire_family(id, now, sockets);
             return Some(id);
         }
-        self.delete(now, id, EndReason::Expired, sockets);
+        let why = self.why_expired(allocation, request.now);
+        self.delete(now, id, why, sockets);
         None
     }
 
@@ -698,6 +702,6 @@ const fn is_known_in_requests(attribute: AttributeType) -> bool {
 /// How long a client may retransmit a request (RFC 8489 §6.2.1: 39.5 s with the default timers).
 const REMEMBER_DELETION: Duration = Duration::from_secs(40);
 const DELETIONS_MAX: usize = 1024;
-/// Rejections that wait for the host to log them.
-const EVENTS_MAX: usize = 1024;
+/// What strangers can cause that waits for the host to log it.
+pub(crate) const EVENTS_MAX: usize = 1024;
 const USERNAME_SHOWN_CHARS: usize = 128;

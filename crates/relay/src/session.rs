@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use crate::address::{ClientPath, Families};
@@ -33,6 +34,10 @@ pub struct Session {
     pub expires_in: Duration,
     /// Of TCP allocations, what connections that are closed by now have carried.
     pub traffic: Traffic,
+    /// What was dropped because it came faster than the allocation may send.
+    pub shaped: Traffic,
+    /// Bytes per second that may pass in each direction; `None` is no limit.
+    pub rate: Option<NonZeroU64>,
     /// The live ones, in order of their addresses.
     pub permissions: Vec<SessionPermission>,
     /// The live ones, in order of their numbers.
@@ -98,6 +103,8 @@ impl Relay {
             age: now.since(allocation.created),
             expires_in: allocation.expires.since(now),
             traffic: allocation.traffic,
+            shaped: allocation.shaped(),
+            rate: allocation.ticket.rate(),
             permissions: allocation
                 .permissions
                 .live(now)

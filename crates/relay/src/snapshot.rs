@@ -14,6 +14,7 @@ use crate::allocation::table::Table;
 use crate::allocation::{AddressError, Allocation, AllocationId, Lease, Owner, Traffic};
 use crate::auth::nonce::NonceKey;
 use crate::auth::users::UserKeys;
+use crate::bandwidth::Shaper;
 use crate::channel::Channels;
 use crate::config::Config;
 use crate::mobility::Mobility;
@@ -74,6 +75,7 @@ struct AllocationSnapshot {
     permissions: Permissions,
     channels: Channels,
     traffic: Traffic,
+    shaper: Option<Box<Shaper>>,
     mobility: Option<Box<Mobility>>,
 }
 
@@ -82,6 +84,7 @@ struct OwnerSnapshot {
     username: Arc<str>,
     md5: [u8; 16],
     sha256: Option<[u8; 32]>,
+    expiry: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -223,6 +226,7 @@ impl AllocationSnapshot {
                 username: Arc::clone(&owner.username),
                 md5: *owner.keys.md5.as_bytes(),
                 sha256: owner.keys.sha256.as_ref().map(|key| *key.as_bytes()),
+                expiry: owner.expiry,
             }),
             quota_user: Arc::clone(allocation.ticket.user()),
             relayed: allocation.relayed,
@@ -236,6 +240,7 @@ impl AllocationSnapshot {
             permissions: allocation.permissions.clone(),
             channels: allocation.channels.clone(),
             traffic: allocation.traffic,
+            shaper: allocation.shaper.clone(),
             mobility: allocation.mobility.clone(),
         }
     }
@@ -248,9 +253,12 @@ impl AllocationSnapshot {
                     md5: LongTermKey::from_bytes(owner.md5),
                     sha256: owner.sha256.map(LongTermKeySha256::from_bytes),
                 };
-                Owner::new(&owner.username, keys)
+                Owner::new(&owner.username, keys, owner.expiry)
             }),
-            ticket: quota.acquire_unlimited(&self.quota_user),
+            ticket: quota.acquire_unlimited(
+                &self.quota_user,
+                self.shaper.as_ref().map(|shaper| shaper.rate()),
+            ),
             relayed: self.relayed,
             transport: self.transport,
             created: self.created,
@@ -262,6 +270,7 @@ impl AllocationSnapshot {
             permissions: self.permissions.clone(),
             channels: self.channels.clone(),
             traffic: self.traffic,
+            shaper: self.shaper.clone(),
             mobility: self.mobility.clone(),
         }
     }

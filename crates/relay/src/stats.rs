@@ -18,7 +18,7 @@ pub struct Stats {
     pub successes: u64,
     /// Allocations made.
     pub allocations: u64,
-    /// Rejections that were not told to the log because it could not keep up.
+    /// Rejections, and Binding requests where they are told, that were not told to the log because it could not keep up.
     pub unreported_rejects: u64,
     drops: [u64; DropReason::ALL.len()],
     rejects: [u64; REJECT_CODES.len()],
@@ -136,6 +136,8 @@ drop_reasons! {
     PeerDenied => "drop_peer_denied",
     /// From a peer: one TCP connection more than the allocation, or the shard, may have.
     ConnectionsFull => "drop_connections_full",
+    /// Either way: more than the allocation may send in this direction.
+    Rate => "drop_rate",
     /// Either way: a header did not fit in front of the payload.
     TooLarge => "drop_too_large",
     /// From the way to a peer: an ICMP error of a type that clients are not told (RFC 8656 §11.5).

@@ -14,7 +14,7 @@ use turnbuckle_proto::{
 };
 
 use crate::address::{ClientPath, family};
-use crate::allocation::{AllocationId, Traffic};
+use crate::allocation::AllocationId;
 use crate::auth::Client;
 use crate::packet::Decision;
 use crate::peer_policy::Denial;
@@ -499,13 +499,6 @@ impl PeerConnections {
     fn due(&self, now: Instant) -> Option<ConnectionId> {
         let &(until, id) = self.deadlines.first()?;
         (until <= now).then_some(id)
-    }
-}
-
-impl Traffic {
-    fn add(&mut self, more: &Self) {
-        self.bytes_to_peers = self.bytes_to_peers.wrapping_add(more.bytes_to_peers);
-        self.bytes_to_client = self.bytes_to_client.wrapping_add(more.bytes_to_client);
     }
 }
 

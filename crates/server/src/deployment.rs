@@ -12,8 +12,8 @@ use turnbuckle_net::{Family, default_source, local_addresses, useful_parallelism
 use turnbuckle_proto::{AddressFamily, LongTermKey};
 use turnbuckle_relay::{
     Alternates, Config, Credentials, DefaultFamily, Lifetimes, Limits, NatDiscovery, NonceKey,
-    PeerPolicy, PeerRule, Rate, RelayAddress, SHARDS_MAX, Services, SharedSecret, TcpRelay,
-    UserKeys, Users,
+    PeerPolicy, PeerRule, Rate, RelayAddress, SHARDS_MAX, Services, SharedSecret, StrictExpiry,
+    TcpRelay, UserKeys, Users,
 };
 
 /// Everything that is decided before the first socket is opened.
@@ -95,6 +95,8 @@ impl Deployment {
             limits: Limits {
                 per_user: settings.user_quota,
                 total: settings.total_quota,
+                rate: settings.max_rate,
+                capacity: settings.capacity,
             },
             made_up_secret,
         })
@@ -271,11 +273,18 @@ fn relay_config(
     made_up_secret: &Option<String>,
 ) -> Result<Config> {
     let realm = settings.realm.as_deref().unwrap_or(DEFAULT_REALM);
-    let mut config = Config::new(
-        realm,
-        credentials(settings, realm, made_up_secret),
-        NonceKey::new(random()?),
-    );
+    let nonce_key = match &settings.nonce_secret {
+        Some(secret) => NonceKey::derive(secret.expose().as_bytes()),
+        None => NonceKey::new(random()?),
+    };
+    let credentials = credentials(settings, realm, made_up_secret);
+    let mut config = Config::new(realm, credentials, nonce_key);
+    config.strict_expiry = match settings.strict_expiry {
+        config::StrictExpiry::Off => StrictExpiry::Off,
+        config::StrictExpiry::Refresh => StrictExpiry::Refresh,
+        config::StrictExpiry::Expiry => StrictExpiry::Expiry,
+    };
+    config.tell_bindings = settings.log.bindings;
     config.policy = policy(settings, listen, host, relay_addresses);
     config.lifetimes = Lifetimes {
         allocation_max: settings.max_allocate_lifetime,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
+mod allowance;
 mod cli;
 mod clock;
 #[allow(dead_code, reason = "asked by whoever looks after the server")]

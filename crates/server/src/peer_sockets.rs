@@ -5,20 +5,25 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
-use turnbuckle_relay::{ConnectionId, RelayedId, Traffic};
+use turnbuckle_relay::{AllocationId, ConnectionId, RelayedId, Traffic};
+
+use crate::allowance::Allowance;
 
 /// All listeners and connections of TCP allocations. Empty in a shard of UDP clients.
 #[derive(Debug, Default)]
 pub(crate) struct PeerSockets {
     listeners: BTreeMap<RelayedId, Listening>,
     connections: BTreeMap<ConnectionId, Held>,
+    /// Of allocations whose rate is limited, while one of their connections is carried.
+    allowances: BTreeMap<AllocationId, Weak<Allowance>>,
     work: Vec<Work>,
     /// There is work.
     wanted: Arc<Notify>,
@@ -49,6 +54,8 @@ pub(crate) struct Carried {
 pub(crate) struct Lent {
     pub(crate) peer: std::net::TcpStream,
     pub(crate) carried: Arc<Carried>,
+    /// `None` where the rate is not limited.
+    pub(crate) allowance: Option<Arc<Allowance>>,
     /// Fails when the relay has closed the connection.
     pub(crate) closed: oneshot::Receiver<()>,
 }
@@ -111,8 +118,12 @@ impl PeerSockets {
         self.connections.remove(&id);
     }
 
-    /// Hands out a connection that waits.
-    pub(crate) fn loan(&mut self, id: ConnectionId) -> Option<Lent> {
+    /// Hands out a connection that waits, with the rate that the allocation's connections have together.
+    pub(crate) fn loan(
+        &mut self,
+        id: ConnectionId,
+        limit: Option<(AllocationId, NonZeroU64)>,
+    ) -> Option<Lent> {
         match self.connections.remove(&id)? {
             Held::Waiting(peer) => {
                 // Whoever gets it waits for it by a poll of its own.
@@ -126,9 +137,11 @@ impl PeerSockets {
                         _open: open,
                     },
                 );
+                let allowance = limit.map(|(id, rate)| self.allowance(id, rate));
                 Some(Lent {
                     peer,
                     carried,
+                    allowance,
                     closed,
                 })
             }
@@ -189,6 +202,17 @@ impl PeerSockets {
             },
             Some(Held::Waiting(_)) | None => Traffic::default(),
         }
+    }
+
+    /// The one that all connections of this allocation share.
+    fn allowance(&mut self, id: AllocationId, rate: NonZeroU64) -> Arc<Allowance> {
+        self.allowances.retain(|_, held| held.strong_count() > 0);
+        let held = self.allowances.get(&id).and_then(Weak::upgrade);
+        held.unwrap_or_else(|| {
+            let made = Arc::new(Allowance::new(rate));
+            self.allowances.insert(id, Arc::downgrade(&made));
+            made
+        })
     }
 
     /// Closes them all.

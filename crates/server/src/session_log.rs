@@ -27,6 +27,7 @@ pub(crate) struct SessionLog {
     /// As many as there are allocations at one time at most: their ids are used again.
     live: HashMap<(u8, AllocationId), Live>,
     refusals: Throttle,
+    bindings: Throttle,
 }
 
 /// What is known of a session besides what its last event says.
@@ -44,6 +45,7 @@ impl SessionLog {
             separator,
             live: HashMap::new(),
             refusals: Throttle::new("refused requests"),
+            bindings: Throttle::new("Binding requests"),
         }
     }
 
@@ -53,6 +55,7 @@ impl SessionLog {
             self.write(shard, event, now);
         }
         self.refusals.tell_hidden();
+        self.bindings.tell_hidden();
     }
 
     fn write(&mut self, shard: ShardId, event: Event, now: Now) {
@@ -83,6 +86,7 @@ impl SessionLog {
                 why,
                 lasted,
                 traffic,
+                ..
             } => {
                 let peers = self.live.remove(&(shard.0, id)).map(|live| live.peers);
                 let end = End {
@@ -108,6 +112,16 @@ impl SessionLog {
                     self.refused(&path, method, username.as_deref(), &reject);
                 }
             }
+            Event::Bound { path } => {
+                let client = path.five_tuple.client.0;
+                if self.bindings.admit(now.instant, client.ip()) {
+                    tracing::info!(
+                        event = "binding-answered",
+                        %client, transport = %path.five_tuple.transport,
+                        "Binding request answered",
+                    );
+                }
+            }
             event => self.changed(shard, &event),
         }
     }
@@ -125,6 +139,7 @@ impl SessionLog {
             // Written by its own function.
             Event::AllocationCreated { .. }
             | Event::AllocationDeleted { .. }
+            | Event::Bound { .. }
             | Event::Rejected { .. } => return,
         };
         // Without it, the event of its start did not fit into the channel; its end will be told.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::Path;
 
-use turnbuckle_config::{DefaultFamily, Settings};
+use turnbuckle_config::{DefaultFamily, Settings, rate_in_words};
 use turnbuckle_proto::rest;
 
 use crate::deployment::{Deployment, StreamAddress};
@@ -32,6 +32,9 @@ pub(crate) fn start_block(
         block.row("peers", &line);
     }
     block.row("limits", &limits(settings));
+    for line in rates(settings) {
+        block.row("limits", &line);
+    }
     for difference in &settings.differences {
         let place = difference
             .line
@@ -205,6 +208,24 @@ fn limits(settings: &Settings) -> String {
             "; no TCP relay"
         }
     )
+}
+
+fn rates(settings: &Settings) -> Vec<String> {
+    let Some(rate) = settings.max_rate else {
+        return Vec::new();
+    };
+    let mut lines = vec![format!(
+        "rate: an allocation at most {} in each direction",
+        rate_in_words(rate.get())
+    )];
+    if let Some(capacity) = settings.capacity {
+        lines.push(format!(
+            "rate: {} in all, room for {} allocations",
+            rate_in_words(capacity.get()),
+            (capacity.get() / rate.get()).max(1)
+        ));
+    }
+    lines
 }
 
 /// Addresses that look public in an advertisement but are not.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::{env, fs, process};
@@ -14,7 +15,7 @@ use turnbuckle_proto::{
     ChannelData, Class, IndicationHeader, IntegrityKey, LongTermKey, Message, MessageBuilder,
     Method, TransactionId,
 };
-use turnbuckle_relay::{ClientPath, Decision, HEADROOM, Now, Packet, RelayedId, TAILROOM};
+use turnbuckle_relay::{ClientPath, Decision, HEADROOM, Limits, Now, Packet, RelayedId, TAILROOM};
 use turnbuckle_testkit::{Client, Network, Peer, Server, Setup, Shard};
 
 fn main() -> ExitCode {
@@ -56,6 +57,7 @@ fn cases(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
     codec(case);
     relayed(case);
     hairpin(case);
+    limited(case);
 }
 
 fn codec(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
@@ -167,6 +169,35 @@ fn hairpin(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
     let mut buffer = room(&Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]));
     case("relayed: hairpin", &mut || {
         let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
+        assert!(matches!(decision, Decision::ToClient { .. }));
+    });
+}
+
+/// As [`relayed`], by the channel, with a rate that is limited and not reached.
+fn limited(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
+    let mut net = populated();
+    net.server.quota.set_limits(Limits {
+        rate: NonZeroU64::new(1 << 40),
+        ..Limits::default()
+    });
+    let mut alice = Client::alice();
+    let relayed = alice.allocate(&mut net);
+    let peer = Peer::new("9.9.9.9:4000");
+    alice.bind(&mut net, CHANNEL, peer.address).expect_success();
+
+    let now = net.clock.now();
+    let path = Server::path(alice.five_tuple());
+    let (shard, id) = net.server.relay_socket(relayed).expect("open");
+    let shard = &mut net.server.shards[shard];
+    let mut answer = [0; ANSWER_LEN];
+    let mut buffer = room(&Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]));
+    case("limited: channel to peer", &mut || {
+        let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
+        assert!(matches!(decision, Decision::ToPeer { .. }));
+    });
+    let mut buffer = room(&[7; PAYLOAD_LEN]);
+    case("limited: peer to channel", &mut || {
+        let decision = from_peer(shard, now, id, peer.address, &mut buffer);
         assert!(matches!(decision, Decision::ToClient { .. }));
     });
 }

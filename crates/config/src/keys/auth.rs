@@ -1,6 +1,6 @@
 //! Keys of authentication, quotas and bandwidth.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::{Key, Support, Toml, Value, number, unread, unset, unused};
 use crate::apply;
@@ -210,6 +210,14 @@ pub(super) const KEYS: &[Key] = &[
         "FINGERPRINT in every answer, not only to requests that carry one",
     )
     .short('f'),
+    Key::new(
+        "strict-expiry",
+        Value::Word(&["off", "refresh", "expiry"], apply::strict_expiry),
+        Support::Built,
+        "off",
+        "Whether a session may outlive its time-limited credential: off lets it, refresh refuses Refreshes, expiry ends it",
+    )
+    .own(),
 ];
 
 pub(super) const QUOTAS: &[Key] = &[
@@ -235,19 +243,21 @@ pub(super) const QUOTAS: &[Key] = &[
     .short('Q'),
     Key::new(
         "max-bps",
-        number(0..=u64::MAX, "bytes/s", unused),
-        Support::Later("the rate of an allocation is not limited"),
+        number(0..=u64::MAX, "bytes/s", |draft, rate| draft.settings.max_rate = NonZeroU64::new(rate)),
+        Support::Built,
         "0",
-        "Bytes per second of one allocation in each direction; 0 is no limit",
+        "Bytes, not bits, per second of one allocation in each direction, over which data is dropped; 0 is no limit",
     )
+    .toml(Toml::Named("max-rate"))
     .short('s'),
     Key::new(
         "bps-capacity",
-        number(0..=u64::MAX, "bytes/s", unused),
-        Support::Later("the rate of the server is not limited"),
+        number(0..=u64::MAX, "bytes/s", |draft, rate| draft.settings.capacity = NonZeroU64::new(rate)),
+        Support::Built,
         "0",
-        "Bytes per second of the whole server; 0 is no limit",
+        "Bytes per second of the whole server, of which each allocation has max-bps reserved; 0 is no limit",
     )
+    .toml(Toml::Named("capacity"))
     .short('B'),
 ];
 

@@ -108,10 +108,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "log-binding",
-        Value::Flag(unused),
-        Support::Later("Binding requests are not logged"),
+        Value::Flag(|draft, on| draft.settings.log.bindings = on),
+        Support::Built,
         "0",
-        "Logs every Binding request",
+        "Logs answered Binding requests, 20 a second at most",
     ),
     Key::new(
         "drop-invalid-packets",

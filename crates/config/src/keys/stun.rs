@@ -1,6 +1,7 @@
 //! Keys of STUN behaviour and protocol compatibility.
 
 use super::{Key, Support, Toml, Value, number, unread, unused};
+use crate::apply;
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -123,10 +124,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "stateless-nonce-secret",
-        Value::Text("SECRET", unread),
-        Support::Later("the nonces of other servers are answered with 438"),
+        Value::Text("SECRET", apply::stateless_nonce_secret),
+        Support::Built,
         "",
-        "Secret shared with servers whose nonces are accepted",
+        "Secret shared with servers whose nonces are accepted; without, each start makes one up",
     )
     .secret(),
 ];

@@ -26,6 +26,24 @@ impl NonceKey {
         Self(secret)
     }
 
+    /// The key that follows from a secret of any length: the same one on every server that is given it.
+    pub fn derive(secret: &[u8]) -> Self {
+        let mut key = [0; 32];
+        for (half, label) in key
+            .chunks_mut(16)
+            .zip([b"nonce key, first", b"nonce key, other"])
+        {
+            // HMAC takes keys of every length.
+            if let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(secret) {
+                mac.update(label);
+                for (to, from) in half.iter_mut().zip(mac.finalize().into_bytes()) {
+                    *to = from;
+                }
+            }
+        }
+        Self(key)
+    }
+
     /// A nonce for this address, made at `unix` seconds, that goes with this offer.
     // compliance: 8656-5-03
     pub(crate) fn issue(&self, ip: IpAddr, unix: u64, offer: Option<Offer>) -> Nonce {
@@ -165,6 +183,20 @@ mod tests {
             None
         ));
         assert!(!NonceKey::new([8; 32]).is_valid(text, ip, 1_000, LIFETIME, None));
+    }
+
+    #[test]
+    fn who_shares_a_secret_accepts_the_others_nonces() {
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        let [here, there, stranger] = ["shared secret", "shared secret", "shared secreT"]
+            .map(|s| NonceKey::derive(s.as_bytes()));
+        let nonce = here.issue(ip, 1_000, None);
+        let text = nonce.as_str().as_bytes();
+        assert!(there.is_valid(text, ip, 1_100, LIFETIME, None));
+        assert!(!stranger.is_valid(text, ip, 1_100, LIFETIME, None));
+        let [first, other] = [0, 16].map(|at| &here.0[at..][..16]);
+        assert_ne!(first, other);
+        assert_ne!(NonceKey::derive(b""), NonceKey::new([0; 32]));
     }
 
     #[test]

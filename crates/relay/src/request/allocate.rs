@@ -8,8 +8,9 @@ use rand_core::Rng;
 use turnbuckle_proto::AddressFamily;
 
 use crate::address::{Families, family};
-use crate::allocation::{AddressError, Allocation, AllocationId, Lease, Traffic};
+use crate::allocation::{AddressError, Allocation, AllocationId, Lease, Owner, Traffic};
 use crate::auth::{Client, User};
+use crate::bandwidth::Shaper;
 use crate::channel::Channels;
 use crate::config::DefaultFamily;
 use crate::event::Event;
@@ -23,7 +24,7 @@ use crate::relayed::{
 use crate::request::Request;
 use crate::reservation::{RESERVATION_LIFETIME, Reservation, ReservationToken};
 use crate::response::Success;
-use crate::time::Instant;
+use crate::time::{Instant, Now};
 
 impl Relay {
     /// `existing` is the live allocation of the five-tuple. The steps are those of RFC 8656 §7.2.
@@ -94,7 +95,7 @@ impl Relay {
         if additional_family.is_some_and(|family| family != Ok(AddressFamily::V6)) {
             return Err(Reject::BadRequest("ADDITIONAL-ADDRESS-FAMILY is not IPv6"));
         }
-        let lifetime = self.granted(request.message.lifetime()?);
+        let requested_seconds = request.message.lifetime()?;
         let (owner, stable_name) = match client {
             Client::User(User {
                 owner, stable_name, ..
@@ -121,6 +122,7 @@ impl Relay {
         let reservation = opened
             .next
             .map(|next| self.reserve(next, &stable_name, now));
+        let lifetime = self.granted(requested_seconds, owner.as_ref(), request.now);
         let expires = request.now.instant.after(lifetime);
         let lifetime_seconds = seconds(lifetime);
         let mut families = Families::NONE;
@@ -132,6 +134,7 @@ impl Relay {
             };
             families.set(local.map_or(wanted, family), Some(lease));
         }
+        let shaper = ticket.rate().map(|rate| Box::new(Shaper::new(rate, now)));
         self.allocations.insert(Allocation {
             path: *request.path,
             owner,
@@ -147,6 +150,7 @@ impl Relay {
             permissions: Permissions::default(),
             channels: Channels::default(),
             traffic: Traffic::default(),
+            shaper,
             mobility,
         });
         self.reschedule(id);
@@ -173,13 +177,20 @@ impl Relay {
         })
     }
 
-    /// The lifetime that a request gets: at least the default, at most the maximum (RFC 8656 §7.2).
+    /// The lifetime that a request gets: at least the default, at most the maximum (RFC 8656 §7.2), unless the operator lets it end
+    /// with the credential.
     // compliance: 8656-7.2-28, 8656-7.2-29, 8656-8.2-03
-    pub(crate) fn granted(&self, requested_seconds: Option<u32>) -> Duration {
+    pub(crate) fn granted(
+        &self,
+        requested_seconds: Option<u32>,
+        owner: Option<&Owner>,
+        now: Now,
+    ) -> Duration {
         let lifetimes = &self.config.lifetimes;
-        Duration::from_secs(requested_seconds.unwrap_or(0).into())
+        let lifetime = Duration::from_secs(requested_seconds.unwrap_or(0).into())
             .max(lifetimes.allocation_default)
-            .min(lifetimes.allocation_max)
+            .min(lifetimes.allocation_max);
+        self.cut(lifetime, owner, now)
     }
 
     /// The addresses as clients know them.

@@ -2,10 +2,11 @@
 
 use turnbuckle_proto::ChangeRequest;
 
-use crate::address::{ClientAddress, ServerAddress, Transport};
+use crate::address::{ClientAddress, ClientPath, ServerAddress, Transport};
+use crate::event::Event;
 use crate::nat_discovery::{Detour, Discovery, NatDiscovery};
 use crate::reject::Reject;
-use crate::relay::Relay;
+use crate::relay::{EVENTS_MAX, Relay};
 use crate::request::Request;
 use crate::response::Success;
 
@@ -22,10 +23,23 @@ impl Relay {
             None => None,
         };
         self.stats.bindings = self.stats.bindings.wrapping_add(1);
+        if self.config.tell_bindings {
+            self.tell_binding(*request.path);
+        }
         Ok(Success::Binding {
             mapped: request.path.five_tuple.client.0,
             discovery,
         })
+    }
+
+    /// Strangers cause it, so it is bounded as rejections are.
+    #[cold]
+    fn tell_binding(&mut self, path: ClientPath) {
+        if self.events.len() < EVENTS_MAX {
+            self.events.push_back(Event::Bound { path });
+        } else {
+            self.stats.unreported_rejects = self.stats.unreported_rejects.wrapping_add(1);
+        }
     }
 
     /// The rules of RFC 5780, if they hold for this request: over UDP, to an address that has alternates. Elsewhere

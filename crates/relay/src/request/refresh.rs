@@ -42,6 +42,9 @@ impl Relay {
             },
             None => None,
         };
+        if requested != Some(0) {
+            self.check_expiry(id, request.now)?;
+        }
         if let Some(Shown::Moves(id)) = shown {
             self.begin_move(request, id);
         }
@@ -60,7 +63,8 @@ impl Relay {
             }
             return Ok(Success::DELETED);
         }
-        let lifetime = self.granted(requested);
+        let owner = self.allocations.get(id).and_then(|a| a.owner.as_ref());
+        let lifetime = self.granted(requested, owner, request.now);
         let expires = request.now.instant.after(lifetime);
         if let Some(allocation) = self.allocations.get_mut(id) {
             allocation.refresh(family, expires);

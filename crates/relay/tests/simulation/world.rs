@@ -66,6 +66,7 @@ impl World {
             limits: Limits {
                 per_user: NonZeroU32::new(PER_USER),
                 total: NonZeroU32::new(TOTAL),
+                ..Limits::default()
             },
             faults: Faults {
                 loss_percent: *random.pick(&[0, 5, 20]),

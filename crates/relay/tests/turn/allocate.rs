@@ -284,6 +284,7 @@ fn the_total_quota() {
         limits: Limits {
             per_user: None,
             total: NonZeroU32::new(1),
+            ..Limits::default()
         },
         ..Setup::default()
     }

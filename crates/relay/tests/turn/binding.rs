@@ -1,8 +1,8 @@
 //! Binding (RFC 8489 §2).
 
 use turnbuckle_proto::{AttributeType, Method};
-use turnbuckle_relay::{DropReason, Transport};
-use turnbuckle_testkit::{Client, Request, Setup};
+use turnbuckle_relay::{DropReason, Event, Transport};
+use turnbuckle_testkit::{Client, Request, Server, Setup};
 
 // compliance: 8489-12-01, 8489-6.3.1.1-06
 #[test]
@@ -86,4 +86,23 @@ fn credentials_are_not_needed_and_not_looked_at() {
     let bytes = client.encode(&Request::binding());
     let answer = client.exchange(&mut net, &bytes).unwrap().expect_success();
     assert!(!answer.message().has_integrity());
+}
+
+#[test]
+fn answered_bindings_are_told_where_that_is_wanted() {
+    let mut net = Setup::default().build();
+    let mut client = Client::new("203.0.113.10:10000");
+    client.ask(&mut net, &Request::binding()).expect_success();
+    assert_eq!(net.server.take_events(), []);
+    net.server.set_config(|c| c.tell_bindings = true);
+    client.ask(&mut net, &Request::binding()).expect_success();
+    let path = Server::path(client.five_tuple());
+    assert_eq!(net.server.take_events(), [Event::Bound { path }]);
+    // Nobody takes them: they do not pile up.
+    net.server.keep_events = true;
+    for _ in 0..1025 {
+        client.ask(&mut net, &Request::binding()).expect_success();
+    }
+    assert_eq!(net.server.take_events().len(), 1024);
+    assert_eq!(net.server.stats().unreported_rejects, 1);
 }

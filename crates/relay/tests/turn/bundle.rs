@@ -1,6 +1,7 @@
 //! Bundles: what becomes of several datagrams in one is what becomes of each by itself.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use turnbuckle_relay::{BundleDecision, BundleSize, Decision, HEADROOM, Packet, Stats, TAILROOM};
@@ -256,6 +257,33 @@ fn a_hairpin_is_rewritten_in_place() {
 fn a_hairpin_to_a_client_without_a_channel_is_taken_apart() {
     let mut twins = Twins::new(Setup::default, |_| ());
     twins.expect_apart(&data(OTHER_CHANNEL, &[100, 100]));
+}
+
+#[test]
+fn what_is_more_than_the_rate_allows_is_taken_apart() {
+    let limited = || {
+        let mut setup = Setup::default();
+        setup.limits.rate = NonZeroU64::new(100_000);
+        setup
+    };
+    let mut twins = Twins::new(limited, |call| {
+        let at_alice = call.alice.relayed.unwrap();
+        let bob = &mut call.bob;
+        bob.bind(&mut call.net, 0x4ABC, at_alice).expect_success();
+    });
+    twins.expect_whole(&data(CHANNEL, &[1200; 50]));
+    twins.expect_whole(&data(OTHER_CHANNEL, &[1000; 20]));
+    let rest = data(CHANNEL, &[1000; 30]);
+    twins.expect_apart(&rest);
+    // And of its datagrams as many pass as the rate allows.
+    let bundled = twins.bundled.singles_from_client(&rest);
+    assert_eq!(bundled.len(), 20);
+    assert_eq!(bundled, twins.single.singles_from_client(&rest));
+    assert_eq!(twins.bundled.stats(), twins.single.stats());
+    twins.expect_whole_from_peer(&vec![vec![1; 1000]; 60]);
+    let rest = vec![vec![1; 1000]; 41];
+    assert_eq!(twins.bundled.bundle_from_peer(&rest), None);
+    assert_eq!(twins.bundled.singles_from_peer(&rest).len(), 40);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use turnbuckle_testkit::CountingAllocator;
 mod allocate;
 mod alternate;
 mod amplification;
+mod bandwidth;
 mod binding;
 mod bundle;
 mod channel_bind;
@@ -31,6 +32,7 @@ mod security_features;
 mod services;
 mod sessions;
 mod snapshot;
+mod strict_expiry;
 mod tcp_relay;
 
 /// Counts for each thread, so the tests that do not look at it are not disturbed.

@@ -26,6 +26,12 @@ fn a_session_tells_all_about_an_allocation() {
     let [session] = &sessions(&net)[..] else {
         panic!("there is one allocation");
     };
+    let traffic = Traffic {
+        packets_to_peers: 1,
+        bytes_to_peers: 9,
+        packets_to_client: 1,
+        bytes_to_client: 3,
+    };
     let expected = Session {
         id: session.id,
         path: session.path,
@@ -38,12 +44,9 @@ fn a_session_tells_all_about_an_allocation() {
         transport: RelayedTransport::Udp,
         age: Duration::from_secs(30),
         expires_in: Duration::from_secs(570),
-        traffic: Traffic {
-            packets_to_peers: 1,
-            bytes_to_peers: 9,
-            packets_to_client: 1,
-            bytes_to_client: 3,
-        },
+        traffic,
+        shaped: Traffic::default(),
+        rate: None,
         permissions: vec![
             SessionPermission {
                 ip: second.address.ip(),

@@ -35,6 +35,7 @@ pub(crate) fn scrape() -> Scrape {
         limits: Limits {
             per_user: NonZeroU32::new(12),
             total: NonZeroU32::new(1200),
+            ..Limits::default()
         },
         held: 30,
         users: 4,

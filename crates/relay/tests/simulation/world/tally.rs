@@ -124,7 +124,7 @@ impl Tally {
             Event::PermissionExpired { .. } => "permission expired",
             Event::ChannelBound { .. } => "channel bound",
             Event::ChannelExpired { .. } => "channel expired",
-            Event::Rejected { .. } => return,
+            Event::Bound { .. } | Event::Rejected { .. } => return,
         });
     }
 }

@@ -1,6 +1,7 @@
 //! The bytes of a client's data connection and its peer, both ways as they are (RFC 6062 §5.4).
 //!
-//! A side is not read from while the other does not take what there is, so TCP itself slows down who is too fast.
+//! A side is not read from while the other does not take what there is, nor while it has had its share of a limited rate, so TCP
+//! itself slows down who is too fast.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::allowance::{Allowance, Side};
 use crate::peer_sockets::Carried;
 
 /// Carries until both sides have said all, or one fails. `first` has come from the client already.
@@ -24,8 +26,9 @@ pub(super) async fn carry(
     peer: &mut (impl AsyncRead + AsyncWrite + Unpin),
     first: Vec<u8>,
     carried: &Carried,
+    allowance: Option<&Allowance>,
 ) -> io::Result<()> {
-    carry_for(client, peer, first, carried, HALF_CLOSED_SILENCE).await
+    carry_for(client, peer, first, carried, allowance, HALF_CLOSED_SILENCE).await
 }
 
 /// `patience` is how long a connection of which one side is closed may be silent.
@@ -34,10 +37,11 @@ async fn carry_for(
     peer: &mut (impl AsyncRead + AsyncWrite + Unpin),
     first: Vec<u8>,
     carried: &Carried,
+    allowance: Option<&Allowance>,
     patience: Duration,
 ) -> io::Result<()> {
-    let mut to_peer = Way::new(first);
-    let mut to_client = Way::new(Vec::new());
+    let mut to_peer = Way::new(first, allowance.map(Allowance::to_peer));
+    let mut to_client = Way::new(Vec::new(), allowance.map(Allowance::to_client));
     let mut silence: Option<Pin<Box<Sleep>>> = None;
     poll_fn(|context| {
         let up = to_peer.poll(context, client, peer, &carried.to_peer)?;
@@ -59,7 +63,10 @@ async fn carry_for(
 }
 
 /// One of the two ways.
-struct Way {
+struct Way<'a> {
+    limit: Option<Side<'a>>,
+    /// Until the sender may be read from again.
+    nap: Option<Pin<Box<Sleep>>>,
     buffer: Vec<u8>,
     written: usize,
     filled: usize,
@@ -71,13 +78,15 @@ struct Way {
     moved: bool,
 }
 
-impl Way {
+impl<'a> Way<'a> {
     /// With bytes that are there already.
-    fn new(first: Vec<u8>) -> Self {
+    fn new(first: Vec<u8>, limit: Option<Side<'a>>) -> Self {
         let filled = first.len();
         let mut buffer = first;
         buffer.resize(filled.max(BUFFER_BYTES), 0);
         Self {
+            limit,
+            nap: None,
             buffer,
             written: 0,
             filled,
@@ -118,11 +127,9 @@ impl Way {
                 self.done = true;
                 return Poll::Ready(Ok(()));
             }
-            let mut room = ReadBuf::new(&mut self.buffer);
-            match Pin::new(&mut *from).poll_read(context, &mut room) {
-                Poll::Ready(result) => {
-                    result?;
-                    (self.written, self.filled) = (0, room.filled().len());
+            match self.poll_read(context, from) {
+                Poll::Ready(read) => {
+                    (self.written, self.filled) = (0, read?);
                     self.ended = self.filled == 0;
                 }
                 Poll::Pending => {
@@ -132,6 +139,39 @@ impl Way {
                     }
                     return Poll::Pending;
                 }
+            }
+        }
+    }
+
+    /// Reads what is there, as far as the rate allows.
+    fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<io::Result<usize>> {
+        let most = ready!(self.poll_share(context));
+        let mut room = ReadBuf::new(self.buffer.get_mut(..most).unwrap_or_default());
+        let outcome = Pin::new(from).poll_read(context, &mut room);
+        let read = room.filled().len();
+        if let Some(limit) = self.limit {
+            limit.give_back(most.saturating_sub(read));
+        }
+        outcome.map_ok(|()| read)
+    }
+
+    /// How much may be read at a time.
+    fn poll_share(&mut self, context: &mut Context<'_>) -> Poll<usize> {
+        let Some(limit) = self.limit else {
+            return Poll::Ready(self.buffer.len());
+        };
+        loop {
+            if let Some(nap) = &mut self.nap {
+                ready!(nap.as_mut().poll(context));
+                self.nap = None;
+            }
+            match limit.take(BUFFER_BYTES) {
+                Ok(share) => return Poll::Ready(share),
+                Err(time) => self.nap = Some(Box::pin(sleep(time))),
             }
         }
     }
@@ -148,6 +188,8 @@ const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
     use tokio::task::yield_now;
 
@@ -169,7 +211,7 @@ mod tests {
             let carried = Carried::default();
             let sent: Vec<u8> = (0..200_000u32).map(|i| (i % 251) as u8).collect();
             let first = sent[..50_000].to_vec();
-            let carrying = carry(&mut client, &mut peer, first, &carried);
+            let carrying = carry(&mut client, &mut peer, first, &carried, None);
             let talking = async {
                 let (mut near_in, mut near_out) = tokio::io::split(&mut near);
                 let (mut far_in, mut far_out) = tokio::io::split(&mut far);
@@ -207,7 +249,7 @@ mod tests {
             let (mut near, mut client) = duplex(100);
             let (far, mut peer) = duplex(100);
             let carried = Carried::default();
-            let carrying = carry(&mut client, &mut peer, Vec::new(), &carried);
+            let carrying = carry(&mut client, &mut peer, Vec::new(), &carried, None);
             let mut sent = 0;
             let sending = async {
                 while let Ok(len) = near.write(&[7; 1000]).await {
@@ -236,7 +278,7 @@ mod tests {
             let (mut near, mut client) = duplex(100);
             let (mut far, mut peer) = duplex(100);
             let carried = Carried::default();
-            let carrying = carry(&mut client, &mut peer, Vec::new(), &carried);
+            let carrying = carry(&mut client, &mut peer, Vec::new(), &carried, None);
             let talking = async {
                 near.shutdown().await.unwrap();
                 assert_eq!(far.read(&mut [0; 8]).await.unwrap(), 0);
@@ -259,7 +301,7 @@ mod tests {
             let carried = Carried::default();
             near.shutdown().await.unwrap();
             let patience = Duration::from_millis(1);
-            carry_for(&mut client, &mut peer, Vec::new(), &carried, patience)
+            carry_for(&mut client, &mut peer, Vec::new(), &carried, None, patience)
                 .await
                 .unwrap();
         });
@@ -273,9 +315,62 @@ mod tests {
             let carried = Carried::default();
             far.write_all(b"for nobody").await.unwrap();
             drop(near);
-            carry(&mut client, &mut peer, Vec::new(), &carried)
+            carry(&mut client, &mut peer, Vec::new(), &carried, None)
                 .await
                 .unwrap_err();
+        });
+    }
+
+    #[test]
+    fn a_limited_way_is_no_faster_and_loses_nothing() {
+        run(async {
+            const RATE: u64 = 200_000;
+            let (mut near, mut client) = duplex(1 << 16);
+            let (mut far, mut peer) = duplex(1 << 16);
+            let carried = Carried::default();
+            let allowance = Allowance::new(NonZeroU64::new(RATE).unwrap());
+            // What a full bucket holds, and a fifth of a second more.
+            let sent: Vec<u8> = (0..240_000u32).map(|i| (i % 251) as u8).collect();
+            let carrying = carry(
+                &mut client,
+                &mut peer,
+                Vec::new(),
+                &carried,
+                Some(&allowance),
+            );
+            let start = Instant::now();
+            let talking = async {
+                let sending = async {
+                    near.write_all(&sent).await.unwrap();
+                    near.shutdown().await.unwrap();
+                };
+                let mut arrived = Vec::new();
+                let (_, read) = tokio::join!(sending, far.read_to_end(&mut arrived));
+                read.unwrap();
+                let took = start.elapsed();
+                assert!(arrived == sent);
+                assert!(took >= Duration::from_millis(200), "{took:?}");
+                far.shutdown().await.unwrap();
+            };
+            let (result, ()) = tokio::join!(carrying, talking);
+            result.unwrap();
+        });
+    }
+
+    #[test]
+    fn the_connections_of_an_allocation_share_its_rate() {
+        let allowance = Allowance::new(NonZeroU64::new(65_536).unwrap());
+        run(async {
+            let (first, second) = (allowance.to_peer(), allowance.to_peer());
+            let mut taken = 0;
+            while let Ok(share) = first.take(BUFFER_BYTES).and(second.take(BUFFER_BYTES)) {
+                taken += 2 * share;
+            }
+            assert!(taken <= 65_536 + BUFFER_BYTES, "{taken}");
+            assert!(second.take(BUFFER_BYTES).is_err());
+            second.give_back(BUFFER_BYTES);
+            assert!(first.take(BUFFER_BYTES).is_ok());
+            assert!(allowance.to_client().take(BUFFER_BYTES).is_ok());
         });
     }
 }

@@ -69,11 +69,13 @@ pub(super) async fn serve_data(
     let Lent {
         peer,
         carried,
+        allowance,
         closed,
     } = lent;
+    let allowance = allowance.as_deref();
     let mut peer = TcpStream::from_std(peer)?;
     tokio::select! {
-        result = carry(client, &mut peer, first, &carried) => result,
+        result = carry(client, &mut peer, first, &carried, allowance) => result,
         _ = closed => Ok(()),
     }
 }
@@ -202,7 +204,8 @@ impl State {
                 loan: None,
             },
             Decision::Bound { len, connection } => {
-                let lent = self.peer_sockets().loan(connection);
+                let limit = self.core.relay.rate_of(connection);
+                let lent = self.peer_sockets().loan(connection, limit);
                 let loan = lent.and_then(|lent| shared.directory.loan(shared.id, connection, lent));
                 if loan.is_none() {
                     self.end_connection(connection);
