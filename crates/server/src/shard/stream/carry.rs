@@ -363,7 +363,10 @@ mod tests {
         run(async {
             let (first, second) = (allowance.to_peer(), allowance.to_peer());
             let mut taken = 0;
-            while let Ok(share) = first.take(BUFFER_BYTES).and(second.take(BUFFER_BYTES)) {
+            while let Ok(share) = first
+                .take(BUFFER_BYTES)
+                .and_then(|_| second.take(BUFFER_BYTES))
+            {
                 taken += 2 * share;
             }
             assert!(taken <= 65_536 + BUFFER_BYTES, "{taken}");
