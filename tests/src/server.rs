@@ -117,6 +117,16 @@ impl Server {
         self.process.signal(signal);
     }
 
+    /// Waits for its end, which it comes to by itself, and returns all it printed.
+    ///
+    /// # Panics
+    /// If it is not gone in ten seconds or its exit status is not 0.
+    pub fn wait(mut self) -> String {
+        let status = self.process.wait(STOP_DEADLINE);
+        assert!(status.success(), "the server ended with {status}");
+        self.process.output()
+    }
+
     /// Stops it with SIGTERM and returns all it printed.
     ///
     /// # Panics

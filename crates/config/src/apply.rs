@@ -526,6 +526,11 @@ pub(crate) fn admin_socket(draft: &mut Draft, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+pub(crate) fn state_directory(draft: &mut Draft, text: &str) -> Result<(), Fault> {
+    draft.settings.state_directory = (!text.is_empty()).then(|| PathBuf::from(text));
+    Ok(())
+}
+
 const EXAMPLE_AUX_PORT: u16 = 443;
 /// RFC 4291 §2.5.5.2.
 const MAPPED_PREFIX_BITS: u8 = 96;

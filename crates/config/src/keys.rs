@@ -108,6 +108,7 @@ impl Key {
             ("FILE", _) if self.name == "prometheus-cert" => "/etc/turnbuckle/metrics.pem",
             ("FILE", _) if self.name == "prometheus-key" => "/etc/turnbuckle/metrics.key",
             ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
+            ("DIRECTORY", _) => "/var/lib/turnbuckle",
             _ => "example",
         }
     }

@@ -28,6 +28,7 @@ pub mod keys;
 mod account_database;
 mod apply;
 mod certificate;
+mod changes;
 mod check;
 mod diagnostic;
 mod differences;
@@ -55,6 +56,7 @@ mod user;
 mod value;
 
 pub use certificate::CertificateFiles;
+pub use changes::{Applies, Change};
 pub use diagnostic::{Diagnostic, Severity};
 pub use effective::{Field, FieldSource, FieldValue};
 pub use facility::SyslogFacility;

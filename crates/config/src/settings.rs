@@ -143,6 +143,11 @@ pub struct Settings {
     pub process_user: Option<ProcessName>,
     /// Group, likewise (`proc-group`). Default none: that of `process_user`.
     pub process_group: Option<ProcessName>,
+    /// Directory of what has to outlive the process, such as the list of revoked users (`state-directory`). Default none: the one
+    /// that systemd gives the service, if it does.
+    pub state_directory: Option<PathBuf>,
+    /// Allocations at which a drain is over and the server ends (`drain-min-allocations`). Default 0.
+    pub drain_min_allocations: usize,
     /// Where this server does otherwise than coturn would have done with the same file. Empty without a file.
     pub differences: Vec<Difference>,
 }
@@ -218,6 +223,8 @@ impl Default for Settings {
             admin_socket: AdminSocket::Usual,
             process_user: None,
             process_group: None,
+            state_directory: None,
+            drain_min_allocations: 0,
             differences: Vec::new(),
         }
     }

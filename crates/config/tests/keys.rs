@@ -27,6 +27,7 @@ fn table_holds_every_key_once() {
             "log-format",
             "log-privacy",
             "admin-socket",
+            "state-directory"
         ]
     );
     assert_eq!(keys::all().count() - historic - own.len(), 143);

@@ -95,6 +95,7 @@ fn reference_with_every_line_uncommented_is_read() {
         process_group: settings.process_group.clone(),
         // The default is the same path, but only if its directory is there.
         admin_socket: AdminSocket::At(AdminSocket::USUAL_PATH.into()),
+        state_directory: settings.state_directory.clone(),
         differences: settings.differences.clone(),
         ..defaults
     };

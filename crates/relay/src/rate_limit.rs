@@ -97,7 +97,8 @@ impl RateLimiter {
         }
     }
 
-    pub(crate) fn set_rate(&mut self, rate: Option<Rate>) {
+    /// Admits at this rate from now on.
+    pub fn set_rate(&mut self, rate: Option<Rate>) {
         self.rate = rate;
     }
 

@@ -295,6 +295,11 @@ impl Relay {
         &self.stats
     }
 
+    /// True if a client with this five-tuple has an allocation.
+    pub fn has_allocation(&self, five_tuple: &FiveTuple) -> bool {
+        self.allocations.find(five_tuple).is_some()
+    }
+
     /// Number of live allocations.
     pub fn allocations(&self) -> usize {
         self.allocations.len()

@@ -3,15 +3,21 @@
 //! Keeps no account of its own. What is told about allocations comes from the shards at the moment of the question, and every call
 //! returns in a bounded time: a shard that does not answer is named as such, and never waited for for ever.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::{Sender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use turnbuckle_config::Settings;
-use turnbuckle_relay::{EndReason, Quota, RelayedPorts, Session};
+use turnbuckle_relay::{EndReason, Limits, Quota, RelayedPorts, Session};
 
 use crate::clock;
 use crate::log::Log;
+use crate::operation::{DrainTarget, Operation, Reloaded};
+use crate::server::Notice;
+use crate::tls::TlsService;
 
 pub(crate) use shards::{Shard, ShardKind, ShardReport, Shards};
 
@@ -28,6 +34,9 @@ pub(crate) struct Controlled {
     pub(crate) quota: Quota,
     pub(crate) ports: Arc<RelayedPorts>,
     pub(crate) log: Log,
+    pub(crate) tls: Option<TlsService>,
+    /// Reaches the main thread.
+    pub(crate) notices: Sender<Notice>,
 }
 
 /// Where the server is in its life.
@@ -49,6 +58,8 @@ struct Inner {
     quota: Quota,
     ports: Arc<RelayedPorts>,
     log: Log,
+    tls: Mutex<Option<TlsService>>,
+    notices: Sender<Notice>,
     state: AtomicU8,
     started: Instant,
 }
@@ -61,6 +72,8 @@ impl Control {
             quota,
             ports,
             log,
+            tls,
+            notices,
         } = controlled;
         Self(Arc::new(Inner {
             shards,
@@ -68,6 +81,8 @@ impl Control {
             quota,
             ports,
             log,
+            tls: Mutex::new(tls),
+            notices,
             state: AtomicU8::new(State::Starting as u8),
             started: clock::monotonic(),
         }))
@@ -127,9 +142,93 @@ impl Control {
         self.0.started
     }
 
+    /// The certificates in use; `None` where there are none.
+    pub(crate) fn tls(&self) -> Option<TlsService> {
+        let tls = self.0.tls.lock();
+        tls.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the settings anew and goes by them. An error says what is wrong with them, and that they stay as they were.
+    pub(crate) fn reload(&self) -> Result<Reloaded> {
+        self.operate(Operation::reload)?
+    }
+
+    /// Serves those who are there and nobody else, and ends the server when they have gone. Called again it goes on with the new
+    /// target.
+    pub(crate) fn drain(&self, target: DrainTarget) -> Result<()> {
+        self.operate(move |operation| operation.drain(target))?
+    }
+
+    /// Serves everybody again; false if nothing was being drained.
+    pub(crate) fn cancel_drain(&self) -> Result<bool> {
+        self.operate(Operation::cancel_drain)?
+    }
+
+    /// Shuts a user out by stable name, over restarts if there is a state directory. How many allocations have ended; `None` if the
+    /// user was shut out before.
+    pub(crate) fn revoke(&self, user: &str) -> Result<Option<usize>> {
+        let user = user.to_owned();
+        self.operate(move |operation| operation.revoke(&user))?
+    }
+
+    /// Lets a user in again; false if nobody of this name was shut out.
+    pub(crate) fn unrevoke(&self, user: &str) -> Result<bool> {
+        let user = user.to_owned();
+        self.operate(move |operation| operation.unrevoke(&user))?
+    }
+
+    /// The users that are shut out, and whether that outlives the process.
+    pub(crate) fn revoked(&self) -> Result<(Arc<BTreeSet<Arc<str>>>, bool)> {
+        self.operate(|operation| {
+            let revoked = &operation.revoked;
+            (Arc::clone(revoked.names()), revoked.is_kept())
+        })
+    }
+
+    /// Has the main thread do something, which must not be the caller.
+    fn operate<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Operation) -> T + Send + 'static,
+    ) -> Result<T> {
+        let (to, answer) = sync_channel(1);
+        let work = Box::new(move |operation: &mut Operation| {
+            // Whoever asked may have stopped waiting.
+            let _ = to.send(work(operation));
+        });
+        self.0
+            .notices
+            .send(Notice::Operate(work))
+            .ok()
+            .context("the server is stopping")?;
+        answer
+            .recv_timeout(OPERATION_PATIENCE)
+            .context("the server is busy, or stopping; look into its log for what came of it")
+    }
+
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.0.shards
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.0.quota.set_limits(limits);
+    }
+
+    /// Tells everybody who asks of new settings.
+    pub(crate) fn take_over(&self, settings: Arc<Settings>, tls: Option<TlsService>) {
+        *self.0.tls.lock().unwrap_or_else(PoisonError::into_inner) = tls;
+        *self
+            .0
+            .settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
     /// Has every shard end its allocations and return.
     pub(crate) fn stop_shards(&self) {
         self.set_state(State::Stopping);
         self.0.shards.stop();
     }
 }
+
+/// What the main thread does takes as long as files take to be read and shards to answer.
+const OPERATION_PATIENCE: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ pub(crate) struct Deployment {
     pub(crate) shards: usize,
     pub(crate) config: Config,
     pub(crate) limits: Limits,
-    /// The secret, if it was made up: it is nowhere else.
+    /// The secret, if one was ever made up: it is nowhere else.
     pub(crate) made_up_secret: Option<String>,
 }
 
@@ -41,6 +41,16 @@ pub(crate) struct StreamAddress {
 impl Deployment {
     /// Fails if the host lacks what the settings ask for.
     pub(crate) fn plan(settings: &Settings) -> Result<Self> {
+        Self::plan_after(None, settings)
+    }
+
+    /// The same for a server that runs: its shards and relay addresses stay what they are, what clients hold stays good, and so does
+    /// a secret that was made up.
+    pub(crate) fn again(&self, settings: &Settings) -> Result<Self> {
+        Self::plan_after(Some(self), settings)
+    }
+
+    fn plan_after(before: Option<&Self>, settings: &Settings) -> Result<Self> {
         let host = local_addresses().context("the host's addresses cannot be listed")?;
         let mut udp = udp(settings, &host);
         let nat_discovery = nat_discovery(settings);
@@ -53,10 +63,19 @@ impl Deployment {
         if udp.is_empty() && streams.is_empty() {
             bail!("nothing is left to listen on: no-udp, and no-tcp without a certificate for TLS");
         }
-        let relay_addresses = relay_addresses(settings, &host)?;
-        let made_up_secret = match needs_secret(settings) {
-            true => Some(random_secret()?),
-            false => None,
+        let relay_addresses = match before {
+            Some(before) => before.relay_addresses.clone(),
+            None => relay_addresses(settings, &host)?,
+        };
+        let nonce_key = match (&settings.nonce_secret, before) {
+            (Some(secret), _) => NonceKey::derive(secret.expose().as_bytes()),
+            (None, Some(before)) => before.config.nonce_key.clone(),
+            (None, None) => NonceKey::new(random()?),
+        };
+        let made_up_before = before.and_then(|before| before.made_up_secret.clone());
+        let made_up_secret = match (needs_secret(settings), made_up_before) {
+            (true, None) => Some(random_secret()?),
+            (_, before) => before,
         };
         let listeners: Vec<SocketAddr> = udp
             .iter()
@@ -68,11 +87,14 @@ impl Deployment {
             &listeners,
             &host,
             &relay_addresses,
-            &made_up_secret,
-        )?;
-        let shards = settings
-            .shards
-            .map_or_else(useful_parallelism, std::num::NonZeroUsize::get);
+            made_up_secret.as_deref().filter(|_| needs_secret(settings)),
+            nonce_key,
+        );
+        let shards = match (before, settings.shards) {
+            (Some(before), _) => before.shards,
+            (None, Some(shards)) => shards.get(),
+            (None, None) => useful_parallelism(),
+        };
         // Each core has a shard for UDP and one for streams. A client that has moved must come to the shard that has its allocation,
         // and the kernel chooses by the client's address.
         let shards = if settings.mobility {
@@ -270,13 +292,10 @@ fn relay_config(
     listen: &[SocketAddr],
     host: &[IpAddr],
     relay_addresses: &[RelayAddress],
-    made_up_secret: &Option<String>,
-) -> Result<Config> {
+    made_up_secret: Option<&str>,
+    nonce_key: NonceKey,
+) -> Config {
     let realm = settings.realm.as_deref().unwrap_or(DEFAULT_REALM);
-    let nonce_key = match &settings.nonce_secret {
-        Some(secret) => NonceKey::derive(secret.expose().as_bytes()),
-        None => NonceKey::new(random()?),
-    };
     let credentials = credentials(settings, realm, made_up_secret);
     let mut config = Config::new(realm, credentials, nonce_key);
     config.strict_expiry = match settings.strict_expiry {
@@ -315,13 +334,13 @@ fn relay_config(
     config.mobility = settings.mobility;
     let config::Alternates { any, udp, tcp, tls } = settings.alternates.clone();
     config.alternates = Alternates { any, udp, tcp, tls };
-    Ok(config)
+    config
 }
 
-fn credentials(settings: &Settings, realm: &str, made_up: &Option<String>) -> Credentials {
+fn credentials(settings: &Settings, realm: &str, made_up: Option<&str>) -> Credentials {
     let configured = settings.secrets.iter().map(config::Secret::expose);
     let secrets = configured
-        .chain(made_up.as_deref())
+        .chain(made_up)
         .map(|secret| SharedSecret::new(secret.as_bytes()))
         .collect();
     let mut users = Users::default();

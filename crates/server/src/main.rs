@@ -20,9 +20,11 @@ mod http;
 mod listen;
 mod log;
 mod metrics;
+mod operation;
 mod pace;
 mod peer_sockets;
 mod privileges;
+mod revoked;
 mod server;
 mod session_log;
 mod settings_file;
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         Ok(identity) => identity,
         Err(error) => return fail(&error, WRONG_CONFIGURATION),
     };
-    let run = || -> Result<()> {
+    let run = move || -> Result<()> {
         if args.check {
             let deployment = deployment::Deployment::plan(&settings)?;
             print!("{}", start_block::start_block(&settings, &deployment, file));
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
         }
         let log = log::Log::start(&settings.log)?;
         let deployment = deployment::Deployment::plan(&settings)?;
-        server::run(&settings, deployment, file, identity.as_ref(), &log)
+        server::run(args, &settings, deployment, file, identity.as_ref(), &log)
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,

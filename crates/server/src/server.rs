@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender, sync_channel};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fs, io, process};
+use std::{env, fs, io, process};
 
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use turnbuckle_config::{Settings, Transport};
 use turnbuckle_net::{RelayOptions, raise_descriptor_limit};
-use turnbuckle_relay::{DropReason, Quota, RelayedPorts, ShardId};
+use turnbuckle_relay::{Config, DropReason, Quota, RelayedPorts, ShardId};
 
+use crate::cli::Args;
 use crate::clock::{self, Clock};
 use crate::control::{Control, Controlled, Shard, ShardKind, Shards, State};
 use crate::deployment::Deployment;
@@ -21,7 +22,9 @@ use crate::http::insight::Insight;
 use crate::http::{AdminSocket, Http, Site, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
+use crate::operation::{DrainTarget, Operation, Progress};
 use crate::privileges::Identity;
+use crate::revoked::Revoked;
 use crate::session_log::SessionLog;
 use crate::shard::dtls::DtlsService;
 use crate::shard::rings::Doorbell;
@@ -34,6 +37,7 @@ use crate::tls::{Finding, TlsOptions, TlsService, Watch};
 
 /// Runs until a signal stops it. An error means that it could not start, or could not go on.
 pub(crate) fn run(
+    args: Args,
     settings: &Arc<Settings>,
     deployment: Deployment,
     file: Option<&Path>,
@@ -43,6 +47,7 @@ pub(crate) fn run(
     check_descriptors(&deployment);
     let signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
         .context("signals cannot be handled")?;
+    let revoked = load_revoked(settings)?;
     let tls = load_certificates(settings)?;
     let dtls = dtls_service(settings, tls.as_ref())?;
     let udp = bind_udp(&deployment.udp, deployment.shards, settings.socket_buffer)?;
@@ -73,20 +78,21 @@ pub(crate) fn run(
     let (events, to_log) = sync_channel(EVENTS_WAITING);
     let session_log = SessionLog::new(clock.clone(), deployment.config.credentials.separator);
     let session_log = spawn("session-log", move || session_log.run(&to_log))?;
-    let config = Arc::new(deployment.config);
+    let config = Arc::new(Config {
+        revoked: Arc::clone(revoked.names()),
+        ..deployment.config.clone()
+    });
     let ports = Arc::new(RelayedPorts::new(
         &deployment.relay_addresses,
         settings.relay_ports.clone(),
     ));
     let quota = Quota::new(deployment.limits);
-    let _watch = tls
+    let watch = tls
         .clone()
         .map(Watch::start)
         .transpose()
         .context("the certificates cannot be watched")?;
     let rules = stream_rules(settings, deployment.shards, tls.clone());
-    let udp: Vec<_> = udp.into_iter().filter(|l| !l.is_empty()).collect();
-    let streams: Vec<_> = streams.into_iter().filter(|l| !l.is_empty()).collect();
     let doorbells =
         Doorbell::for_each(udp.len() + streams.len()).context("a shard cannot be made")?;
     let mut shards = Vec::new();
@@ -125,21 +131,35 @@ pub(crate) fn run(
         running.push(start_shard(id, move || shard.run(), &notices)?);
     }
     drop(events);
-    watch_signals(signals, notices)?;
+    watch_signals(signals, notices.clone())?;
     let control = Control::new(Controlled {
         shards: Shards(shards),
         settings: Arc::clone(settings),
         quota,
         ports,
         log: log.clone(),
+        tls: tls.clone(),
+        notices,
     });
-    let _http = serve_http(admin_socket, insight, &control, tls.clone())?;
+    let _http = serve_http(admin_socket, insight, &control)?;
+    let mut operation = Operation {
+        control: control.clone(),
+        args,
+        deployment,
+        tls,
+        watch,
+        dtls,
+        revoked,
+        drain: None,
+        given_up: Vec::new(),
+    };
     control.set_state(State::Ready);
     tracing::info!("ready: {} shard{}", running.len(), plural(running.len()));
     systemd::ready();
     let heartbeat = Heartbeat::start(control.clone()).context("a thread cannot be started")?;
 
-    let outcome = wait(&inbox, log, tls.as_ref());
+    let outcome = wait(&inbox, &mut operation);
+    drop(operation);
     drop(heartbeat);
     systemd::stopping();
     control.stop_shards();
@@ -172,9 +192,11 @@ fn give_up_root(
 }
 
 /// What the main thread is told.
-enum Notice {
+pub(crate) enum Notice {
     Signal(i32),
     ShardEnded(ShardId, io::Result<()>),
+    /// Something to be done by this thread, which answers by itself.
+    Operate(Box<dyn FnOnce(&mut Operation) + Send>),
 }
 
 fn start_shard(
@@ -195,8 +217,20 @@ fn start_shard(
 }
 
 /// Handles what comes until the server is to stop.
-fn wait(inbox: &Receiver<Notice>, log: &Log, tls: Option<&TlsService>) -> Result<()> {
-    for notice in inbox {
+fn wait(inbox: &Receiver<Notice>, operation: &mut Operation) -> Result<()> {
+    loop {
+        let patience = match operation.is_waiting() {
+            true => STEP_INTERVAL,
+            false => Duration::MAX,
+        };
+        let notice = match inbox.recv_timeout(patience) {
+            Ok(notice) => notice,
+            Err(RecvTimeoutError::Timeout) => match operation.step() {
+                Progress::Going => continue,
+                Progress::Done => return Ok(()),
+            },
+            Err(RecvTimeoutError::Disconnected) => bail!("nobody is left to send signals"),
+        };
         match notice {
             Notice::Signal(SIGTERM) => {
                 tracing::info!("stopping on SIGTERM");
@@ -207,21 +241,39 @@ fn wait(inbox: &Receiver<Notice>, log: &Log, tls: Option<&TlsService>) -> Result
                 return Ok(());
             }
             Notice::Signal(SIGHUP) => {
-                systemd::reloading();
-                reopen(log);
-                systemd::ready();
+                reopen(operation.control.log());
+                // Its outcome is told in the log.
+                let _ = operation.reload();
             }
-            Notice::Signal(SIGUSR2) => reload_certificates(tls),
-            Notice::Signal(signal) => {
-                tracing::warn!("signal {signal} does nothing in this version");
+            Notice::Signal(SIGUSR1) => {
+                if let Err(error) = operation.drain(DrainTarget::default()) {
+                    tracing::error!("SIGUSR1: {error:#}");
+                }
             }
+            Notice::Signal(SIGUSR2) => reload_certificates(operation.tls.as_ref()),
+            Notice::Signal(_) => {}
+            Notice::Operate(work) => work(operation),
             Notice::ShardEnded(id, Err(error)) => {
                 bail!("shard {} cannot go on: {error}", id.0);
             }
             Notice::ShardEnded(id, Ok(())) => bail!("shard {} has ended by itself", id.0),
         }
     }
-    bail!("nobody is left to send signals")
+}
+
+/// The users that are shut out, as they were left in the state directory.
+fn load_revoked(settings: &Settings) -> Result<Revoked> {
+    let given_by_systemd = || env::var_os("STATE_DIRECTORY").map(PathBuf::from);
+    let directory = settings.state_directory.clone().or_else(given_by_systemd);
+    let revoked = Revoked::load(directory.as_deref())?;
+    match revoked.names().len() {
+        0 => {}
+        count => tracing::info!(
+            "{count} user{} revoked",
+            if count == 1 { " is" } else { "s are" }
+        ),
+    }
+    Ok(revoked)
 }
 
 /// `None` where there is nothing to serve.
@@ -229,10 +281,9 @@ fn serve_http(
     admin_socket: Option<AdminSocket>,
     insight: Option<Insight>,
     control: &Control,
-    tls: Option<TlsService>,
 ) -> Result<Option<Http>> {
     let mut sites = Vec::new();
-    sites.extend(insight.map(|insight| insight.site(control.clone(), tls)));
+    sites.extend(insight.map(|insight| insight.site(control.clone())));
     if let Some(socket) = admin_socket {
         tracing::info!("turnctl reaches this server at {}", socket.path().display());
         sites.push(Site::admin(socket, admin::router(control.clone())));
@@ -246,7 +297,7 @@ fn serve_http(
 fn reopen(log: &Log) {
     match log.reopen() {
         Ok(()) => {
-            tracing::info!("SIGHUP: the log is reopened; the configuration is not read anew");
+            tracing::info!("SIGHUP: the log is reopened");
         }
         Err(error) => tracing::error!("SIGHUP: {error:#}; lines go where they went before"),
     }
@@ -273,7 +324,7 @@ fn spawn<T: Send + 'static>(
         .context("a thread cannot be started")
 }
 
-fn load_certificates(settings: &Settings) -> Result<Option<TlsService>> {
+pub(crate) fn load_certificates(settings: &Settings) -> Result<Option<TlsService>> {
     if settings.certificates.is_empty() || !(settings.tls || settings.dtls) {
         return Ok(None);
     }
@@ -288,7 +339,10 @@ fn load_certificates(settings: &Settings) -> Result<Option<TlsService>> {
     Ok(Some(service))
 }
 
-fn dtls_service(settings: &Settings, tls: Option<&TlsService>) -> Result<Option<Arc<DtlsService>>> {
+pub(crate) fn dtls_service(
+    settings: &Settings,
+    tls: Option<&TlsService>,
+) -> Result<Option<Arc<DtlsService>>> {
     if !settings.dtls {
         return Ok(None);
     }
@@ -296,7 +350,7 @@ fn dtls_service(settings: &Settings, tls: Option<&TlsService>) -> Result<Option<
     DtlsService::new(tls).map(Arc::new).map(Some)
 }
 
-fn dtls_rules(settings: &Settings, shards: usize) -> DtlsRules {
+pub(crate) fn dtls_rules(settings: &Settings, shards: usize) -> DtlsRules {
     DtlsRules {
         alone: !settings.listens(Transport::Udp),
         sessions_max: settings.connections_max.div_ceil(shards),
@@ -318,7 +372,7 @@ fn reload_certificates(tls: Option<&TlsService>) {
     }
 }
 
-fn stream_rules(settings: &Settings, shards: usize, tls: Option<TlsService>) -> Rules {
+pub(crate) fn stream_rules(settings: &Settings, shards: usize, tls: Option<TlsService>) -> Rules {
     // Connections spread evenly over the shards, each of which counts its own.
     let share = |all: usize| all.div_ceil(shards);
     Rules {
@@ -432,6 +486,8 @@ const fn plural(n: usize) -> &'static str {
     if n == 1 { "" } else { "s" }
 }
 
+/// How often is looked at what takes its time, such as a drain.
+const STEP_INTERVAL: Duration = Duration::from_millis(500);
 /// Events between the shards and the log; what comes on top is counted and not written.
 const EVENTS_WAITING: usize = 16_384;
 const RESERVED_DESCRIPTORS: u64 = 64;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use turnbuckle_config::{Files, Outcome, Settings, Severity, default_paths};
+use turnbuckle_config::{Diagnostic, Files, Outcome, Settings, Severity, default_paths};
 
 use crate::cli::Args;
 
@@ -21,27 +21,61 @@ pub(crate) struct Loaded {
 ///
 /// Fails if a file is there and cannot be read.
 pub(crate) fn load(args: &Args) -> Result<Loaded> {
-    let file = match &args.config {
-        Some(path) => Some(path.clone()),
-        None if args.no_file => None,
-        None => default_paths()
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.exists()),
-    };
-    let source = match &file {
-        Some(path) => read(path)?,
-        None => String::new(),
-    };
-    let shown_as = file
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("command line"));
-    let outcome = turnbuckle_config::read(&shown_as, &source, &args.overrides, &HostFiles);
+    let Reading {
+        outcome,
+        source,
+        file,
+    } = Reading::of(args)?;
     report(&outcome, &source);
     Ok(Loaded {
         settings: outcome.settings,
         file,
     })
+}
+
+/// Reads the same once more, while the server runs. What is wrong is in the error, each finding with file, line and what to do.
+pub(crate) fn read_again(args: &Args) -> Result<Settings> {
+    let outcome = Reading::of(args)?.outcome;
+    let errors = outcome.diagnostics.iter();
+    let errors: Vec<_> = errors
+        .filter(|found| found.severity == Severity::Error)
+        .map(in_one_line)
+        .collect();
+    outcome.settings.with_context(|| errors.join("; "))
+}
+
+/// A configuration as it was read.
+struct Reading {
+    outcome: Outcome,
+    source: String,
+    /// `None` where no file was read.
+    file: Option<PathBuf>,
+}
+
+impl Reading {
+    fn of(args: &Args) -> Result<Self> {
+        let file = match &args.config {
+            Some(path) => Some(path.clone()),
+            None if args.no_file => None,
+            None => default_paths()
+                .iter()
+                .map(PathBuf::from)
+                .find(|path| path.exists()),
+        };
+        let source = match &file {
+            Some(path) => read(path)?,
+            None => String::new(),
+        };
+        let shown_as = file
+            .clone()
+            .unwrap_or_else(|| PathBuf::from("command line"));
+        let outcome = turnbuckle_config::read(&shown_as, &source, &args.overrides, &HostFiles);
+        Ok(Self {
+            outcome,
+            source,
+            file,
+        })
+    }
 }
 
 /// Files of this host.
@@ -66,6 +100,17 @@ fn read(path: &Path) -> Result<String> {
         )
     })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn in_one_line(found: &Diagnostic) -> String {
+    let place = match (&found.file, found.line) {
+        (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
+        (Some(file), None) => format!("{}: ", file.display()),
+        (None, _) => String::new(),
+    };
+    let help = found.help.as_ref();
+    let help = help.map_or_else(String::new, |help| format!(" ({help})"));
+    format!("{place}{}{help}", found.message)
 }
 
 fn report(outcome: &Outcome, source: &str) {

@@ -33,6 +33,7 @@ mod dtls_rules;
 #[allow(dead_code, reason = "read by whoever looks after the server")]
 pub(crate) mod figures;
 pub(crate) mod mailbox;
+pub(crate) mod reconfigure;
 pub(crate) mod rings;
 pub(crate) mod stream;
 #[cfg_attr(
@@ -286,6 +287,12 @@ impl Core {
     /// Where others ask the shard for something.
     pub(crate) const fn mailbox(&self) -> &Arc<Mailbox> {
         &self.mailbox
+    }
+
+    /// Goes by these parameters from now on; allocations stay.
+    pub(crate) fn configure(&mut self, config: Arc<Config>) {
+        self.rebuild.config = Arc::clone(&config);
+        self.relay.set_config(config);
     }
 
     /// The live allocations, or those of one stable name.

@@ -29,6 +29,14 @@ pub(super) const KEYS: &[Key] = &[
     )
     .own(),
     Key::new(
+        "state-directory",
+        Value::Text("DIRECTORY", apply::state_directory),
+        Support::Built,
+        "",
+        "Directory for what outlives the process, such as the revoked users; under systemd that of `StateDirectory=`",
+    )
+    .own(),
+    Key::new(
         "proc-user",
         Value::Text("USER", apply::proc_user),
         Support::Built,

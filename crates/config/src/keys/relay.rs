@@ -138,8 +138,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "drain-min-allocations",
-        number(0..=u32::MAX as u64, "", unused),
-        Support::Later("the server cannot be drained"),
+        number(0..=u32::MAX as u64, "", |draft, count| {
+            draft.settings.drain_min_allocations = count as usize;
+        }),
+        Support::Built,
         "0",
         "Allocations at which a draining server stops",
     ),

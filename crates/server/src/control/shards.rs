@@ -43,7 +43,7 @@ pub(crate) struct ShardReport {
 impl Shards {
     /// What each shard has done and has now.
     pub(crate) fn reports(&self) -> Vec<ShardReport> {
-        let mut answers = self.ask(Command::Report);
+        let mut answers = self.ask(|_, reply| Command::Report(reply));
         let report = |shard: &Shard| {
             let id = shard.mailbox.shard();
             let answer = answers.iter().position(|(from, _)| *from == id);
@@ -59,7 +59,7 @@ impl Shards {
     /// The live allocations, or those of one stable name, the oldest first.
     pub(crate) fn sessions(&self, user: Option<&str>) -> Vec<Session> {
         let user: Option<Arc<str>> = user.map(Into::into);
-        let answers = self.ask(|reply| Command::Sessions {
+        let answers = self.ask(|_, reply| Command::Sessions {
             user: user.clone(),
             reply,
         });
@@ -71,7 +71,7 @@ impl Shards {
     /// Ends the allocations of one stable name; how many there were.
     pub(crate) fn end(&self, user: &str, why: EndReason) -> usize {
         let user: Arc<str> = user.into();
-        let answers = self.ask(|reply| Command::End {
+        let answers = self.ask(|_, reply| Command::End {
             user: Arc::clone(&user),
             why,
             reply,
@@ -81,20 +81,34 @@ impl Shards {
 
     /// Has every shard end its allocations and return.
     pub(crate) fn stop(&self) {
+        self.tell(|_| Command::Stop);
+    }
+
+    /// Tells all shards something.
+    pub(crate) fn tell(&self, mut command: impl FnMut(&Shard) -> Command) {
         for shard in &self.0 {
-            shard.mailbox.post(Command::Stop);
+            shard.mailbox.post(command(shard));
         }
     }
 
-    /// Asks all shards the same, and returns the answers that come within [`PATIENCE`], in no order.
-    fn ask<T>(&self, command: impl Fn(Reply<T>) -> Command) -> Vec<(ShardId, T)> {
+    /// Their numbers.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = ShardId> {
+        self.0.iter().map(|shard| shard.mailbox.shard())
+    }
+
+    /// Asks all shards, and returns the answers that come within [`PATIENCE`], in no order.
+    pub(crate) fn ask<T>(
+        &self,
+        mut command: impl FnMut(&Shard, Reply<T>) -> Command,
+    ) -> Vec<(ShardId, T)> {
         let (to, answers) = mpsc::channel();
-        for shard in &self.0 {
-            shard.mailbox.post(command(Reply {
+        self.tell(|shard| {
+            let reply = Reply {
                 shard: shard.mailbox.shard(),
                 to: to.clone(),
-            }));
-        }
+            };
+            command(shard, reply)
+        });
         // With the shards' own gone, nothing more comes.
         drop(to);
         collect(&answers)

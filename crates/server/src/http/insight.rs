@@ -47,14 +47,14 @@ impl Insight {
         })
     }
 
-    /// What is served from now on; `tls` is that of the clients.
-    pub(crate) fn site(self, control: Control, tls: Option<TlsService>) -> Site {
+    /// What is served from now on.
+    pub(crate) fn site(self, control: Control) -> Site {
         let own_tls = self.tls.as_ref().map(|(service, _)| service.clone());
         let scheme = if own_tls.is_some() { "https" } else { "http" };
         let MetricsSettings { address, path, .. } = &self.settings;
         tracing::info!("metrics are at {scheme}://{address}{path}");
         let realm = control.settings().realm.clone();
-        let source = Source::new(control, tls, own_tls);
+        let source = Source::new(control, own_tls);
         let router = router(&self.settings, realm.into_iter().collect(), source);
         Site::tcp(self.listener, self.tls, router)
     }

@@ -20,7 +20,6 @@ use crate::tls::{CertificateState, TlsService};
 #[derive(Clone)]
 pub(crate) struct Source {
     control: Control,
-    tls: Option<TlsService>,
     /// Those that metrics themselves are served with, where they are others.
     own_tls: Option<TlsService>,
     /// When the server was started, by the calendar.
@@ -68,14 +67,9 @@ pub(crate) struct ListenerSums {
 }
 
 impl Source {
-    pub(crate) fn new(
-        control: Control,
-        tls: Option<TlsService>,
-        own_tls: Option<TlsService>,
-    ) -> Self {
+    pub(crate) fn new(control: Control, own_tls: Option<TlsService>) -> Self {
         Self {
             control,
-            tls,
             own_tls,
             started_unix: clock::unix_seconds(),
             memory: Memory::default(),
@@ -110,7 +104,8 @@ impl Source {
         let shards = control.reports();
         let quota = control.quota();
         let ports = control.ports();
-        let services = [&self.tls, &self.own_tls];
+        let tls = control.tls();
+        let services = [&tls, &self.own_tls];
         let mut certificates: Vec<CertificateState> = Vec::new();
         for certificate in services
             .into_iter()

@@ -96,6 +96,8 @@ fn shard(id: u8, kind: ShardKind) -> ShardReport {
             ShardKind::Stream => ListenerKind::Stream,
         },
         address: SocketAddr::from(([0, 0, 0, 0], 3478)),
+        given_up: false,
+        allocations: 0,
         received: 20,
         kernel_drops: (kind == ShardKind::Udp).then_some(0),
     }];

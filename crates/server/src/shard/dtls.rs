@@ -75,6 +75,7 @@ pub(super) struct Dtls {
     first: Vec<u8>,
     /// The session that is being worked on: a panic leaves it in pieces.
     in_hand: Option<u32>,
+    refuses_new: bool,
 }
 
 /// What becomes of a ClientHello.
@@ -115,7 +116,27 @@ impl Dtls {
             scratch: vec![0; HEADROOM + RECORD_MAX_BYTES + TAILROOM].into_boxed_slice(),
             first: Vec::new(),
             in_hand: None,
+            refuses_new: false,
         })
+    }
+
+    /// Goes by these parameters from now on, with clients that are there as well.
+    pub(super) fn configure(
+        &mut self,
+        service: Arc<DtlsService>,
+        rules: DtlsRules,
+        config: &Config,
+    ) {
+        self.service = service;
+        self.rules = rules;
+        self.limiter.set_rate(config.unauthorized_rate);
+        self.refuses_new = false;
+    }
+
+    /// Serves those who are there, and nobody else.
+    pub(super) const fn refuse_new(&mut self) {
+        self.refuses_new = true;
+        self.rules.alone = false;
     }
 
     /// True if datagrams that are not DTLS are nobody's.
@@ -129,6 +150,9 @@ impl Dtls {
         let slot = datagram.slot;
         let bytes = payload(&io.core.arena, datagram);
         if is_client_hello(bytes) {
+            if self.refuses_new {
+                return;
+            }
             match self.judge(io, now, wire, datagram) {
                 Step::Verify(answer) => io.answer_in_slot(wire, slot, &answer, 0),
                 Step::Retry(answer) => io.answer_in_slot(wire, slot, &answer, 0),

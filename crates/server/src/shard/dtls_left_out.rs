@@ -29,6 +29,14 @@ impl Dtls {
         match service.0 {}
     }
 
+    pub(super) const fn configure(&mut self, _: Arc<DtlsService>, _: DtlsRules, _: &Config) {
+        match self.0 {}
+    }
+
+    pub(super) const fn refuse_new(&mut self) {
+        match self.0 {}
+    }
+
     pub(super) const fn is_alone(&self) -> bool {
         match self.0 {}
     }

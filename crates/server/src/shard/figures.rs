@@ -32,6 +32,10 @@ pub(crate) struct Allocations {
 pub(crate) struct ListenerFigures {
     pub(crate) kind: ListenerKind,
     pub(crate) address: SocketAddr,
+    /// It takes no new clients: a reload has removed it.
+    pub(crate) given_up: bool,
+    /// Live allocations that were made through it; 0 for streams, which do not need it for them.
+    pub(crate) allocations: usize,
     /// Datagrams taken, each of a bundle's counted as one, or connections accepted.
     pub(crate) received: u64,
     /// Datagrams that the kernel had no room for; `None` where the kernel does not say, as for connections. Wraps around.

@@ -5,17 +5,19 @@
 //! [`Control`](crate::control::Control).
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{fmt, io};
 
 use turnbuckle_relay::{EndReason, Session, ShardId};
 
 use crate::shard::figures::Figures;
+use crate::shard::reconfigure::Reconfigure;
 use crate::shard::rings::Doorbell;
 
 /// Of one shard. Nobody waits for it: whoever wants an answer gives a [`Reply`].
-#[derive(Debug)]
 pub(crate) struct Mailbox {
     shard: ShardId,
     doorbell: Arc<Doorbell>,
@@ -25,7 +27,6 @@ pub(crate) struct Mailbox {
 }
 
 /// What a shard can be asked to do.
-#[derive(Debug)]
 pub(crate) enum Command {
     /// Tell what has been done so far.
     Report(Reply<Figures>),
@@ -40,6 +41,10 @@ pub(crate) enum Command {
         why: EndReason,
         reply: Reply<usize>,
     },
+    /// Go by new parameters and listeners; whether that could be done.
+    Configure(Box<Reconfigure>, Reply<io::Result<()>>),
+    /// Close the listeners for UDP on these addresses, which have been given up and are left by everybody.
+    Close(Arc<[SocketAddr]>),
     /// End all allocations and return.
     Stop,
 }
@@ -49,6 +54,14 @@ pub(crate) enum Command {
 pub(crate) struct Reply<T> {
     pub(crate) shard: ShardId,
     pub(crate) to: Sender<(ShardId, T)>,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox")
+            .field("shard", &self.shard)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Mailbox {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
-use tokio::task::{self, LocalSet};
+use tokio::task::{self, AbortHandle, LocalSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use turnbuckle_net::Events;
 use turnbuckle_proto::{Frame, next_frame, next_frame_rfc5766};
@@ -21,6 +21,7 @@ use turnbuckle_relay::{self as relay, ShardId};
 
 use crate::shard::figures::{Figures, ListenerFigures, ListenerKind};
 use crate::shard::mailbox::{Command, Mailbox};
+use crate::shard::reconfigure::Reconfigure;
 use crate::shard::{Core, Parts, Report};
 use crate::tls::TlsService;
 
@@ -80,8 +81,8 @@ pub(crate) struct Rules {
 pub(super) struct Shared {
     state: RefCell<State>,
     mailbox: Arc<Mailbox>,
-    listening: RefCell<Vec<Rc<Listening>>>,
-    rules: Rules,
+    listening: RefCell<Vec<Open>>,
+    rules: RefCell<Rules>,
     id: ShardId,
     relays_tcp: bool,
     /// Where other shards are asked.
@@ -95,9 +96,15 @@ pub(super) struct Shared {
 /// A listener whose task accepts.
 struct Listening {
     address: SocketAddr,
-    proxied: bool,
+    proxied: Cell<bool>,
     /// Connections since it was opened.
     accepted: Cell<u64>,
+}
+
+/// A listener and its task, which is all that has the socket.
+struct Open {
+    listening: Rc<Listening>,
+    task: AbortHandle,
 }
 
 impl StreamShard {
@@ -145,7 +152,7 @@ impl StreamShard {
             mailbox: Arc::clone(self.core.mailbox()),
             state: RefCell::new(State::new(self.core, &self.rules)),
             listening: RefCell::default(),
-            rules: self.rules,
+            rules: RefCell::new(self.rules),
             id: self.id,
             relays_tcp: self.relays_tcp,
             directory: self.post.directory,
@@ -185,25 +192,26 @@ fn listen(shared: &Rc<Shared>, listener: StreamListener) -> io::Result<()> {
     listener.socket.set_nonblocking(true)?;
     let listening = Rc::new(Listening {
         address: listener.socket.local_addr()?,
-        proxied: listener.proxied,
+        proxied: Cell::new(listener.proxied),
         accepted: Cell::new(0),
     });
     let socket = tokio::net::TcpListener::from_std(listener.socket)?;
-    shared.listening.borrow_mut().push(Rc::clone(&listening));
-    task::spawn_local(accept(Rc::clone(shared), socket, listening));
+    let accepting = accept(Rc::clone(shared), socket, Rc::clone(&listening));
+    let task = task::spawn_local(accepting).abort_handle();
+    shared.listening.borrow_mut().push(Open { listening, task });
     Ok(())
 }
 
 /// Accepts for ever. Running out of descriptors or memory makes it wait, never spin: connections stay in the kernel's queue.
 // compliance: 8489-12-04, 8656-5-10
 async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, listening: Rc<Listening>) {
-    let proxied = listening.proxied;
     let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
                 listening.accepted.set(listening.accepted.get() + 1);
+                let proxied = listening.proxied.get();
                 let trusted = proxied && shared.is_trusted_proxy(peer);
                 let admitted = shared.state.borrow_mut().admit(peer, trusted);
                 if let Some(id) = admitted {
@@ -230,7 +238,7 @@ async fn accept(shared: Rc<Shared>, listener: tokio::net::TcpListener, listening
 /// Takes what arrives at relay sockets and from other shards, ends what expires, and does what the shard is asked for, until it is
 /// told to stop.
 // compliance: 8656-16-01
-async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Result<()> {
+async fn relay_from_peers(shared: &Rc<Shared>, poll: &AsyncFd<OwnedFd>) -> io::Result<()> {
     let mut events = Events::with_capacity(EVENTS);
     loop {
         let deadline = shared.sleep_for();
@@ -271,13 +279,14 @@ async fn relay_from_peers(shared: &Shared, poll: &AsyncFd<OwnedFd>) -> io::Resul
 impl Shared {
     fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
         self.rules
+            .borrow()
             .proxies
             .iter()
             .any(|net| net.contains(&peer.ip()))
     }
 
     /// Does what the shard is asked for; true if it is to stop.
-    fn obey(&self) -> bool {
+    fn obey(self: &Rc<Self>) -> bool {
         let mut stops = false;
         while let Some(command) = self.mailbox.take() {
             match command {
@@ -292,17 +301,43 @@ impl Shared {
                     state.follow_events();
                     reply.send(ended);
                 }
+                Command::Configure(new, reply) => reply.send(self.configure(*new)),
+                // Listeners for streams are closed at once.
+                Command::Close(_) => {}
                 Command::Stop => stops = true,
             }
         }
         stops
     }
 
+    fn configure(self: &Rc<Self>, new: Reconfigure) -> io::Result<()> {
+        {
+            let mut state = self.state.borrow_mut();
+            state.core.configure(new.config);
+            state.limit(&new.rules);
+        }
+        *self.rules.borrow_mut() = new.rules;
+        self.listening.borrow_mut().retain(|open| {
+            let address = open.listening.address;
+            let wanted = new.listeners.streams.iter().find(|w| w.address == address);
+            match wanted {
+                Some(wanted) => open.listening.proxied.set(wanted.proxied),
+                None => open.task.abort(),
+            }
+            wanted.is_some()
+        });
+        let mut streams = new.new_streams.into_iter();
+        streams.try_for_each(|listener| listen(self, listener))
+    }
+
     fn figures(&self) -> Figures {
         let state = self.state.borrow();
         let listening = self.listening.borrow();
-        let listeners = listening.iter().map(|listening| ListenerFigures {
-            kind: match listening.proxied {
+        let listening = listening.iter().map(|open| &open.listening);
+        let listeners = listening.map(|listening| ListenerFigures {
+            given_up: false,
+            allocations: 0,
+            kind: match listening.proxied.get() {
                 true => ListenerKind::Proxied,
                 false => ListenerKind::Stream,
             },

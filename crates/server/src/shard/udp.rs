@@ -17,6 +17,7 @@ use turnbuckle_relay::{
 use crate::shard::dtls::{Dtls, DtlsService};
 use crate::shard::figures::{Figures, ListenerFigures, ListenerKind};
 use crate::shard::mailbox::{Command, Mailbox};
+use crate::shard::reconfigure::Reconfigure;
 use crate::shard::{Core, DOORBELL, DtlsRules, HANDOVERS_PER_TURN, Held, Parts, Report};
 
 pub(super) use outgoing::Io;
@@ -127,11 +128,12 @@ impl UdpShard {
             clients.handle_batch(now);
             clients.io.flush();
         }
+        let mut called = false;
         for event in self.events.iter() {
             match event.token {
                 DOORBELL => {
                     clients.io.core.answer_doorbell();
-                    clients.obey();
+                    called = true;
                 }
                 token if token >= LISTENERS => clients.receive(token - LISTENERS, now)?,
                 token => {
@@ -145,6 +147,9 @@ impl UdpShard {
         clients.receive_from_shards(now);
         clients.io.flush();
         clients.end_expired(now);
+        if called {
+            clients.obey();
+        }
         Ok(())
     }
 }
@@ -159,7 +164,7 @@ impl Clients {
         }
         let Some((endpoint, from)) = u32::try_from(endpoint)
             .ok()
-            .and_then(|index| Some((index, io.endpoints.get_mut(index as usize)?)))
+            .and_then(|index| Some((index, io.endpoints.get_mut(index as usize)?.as_mut()?)))
         else {
             return Ok(());
         };
@@ -181,8 +186,34 @@ impl Clients {
             // Where the kernel does not know it, trains come as single datagrams.
             let _ = from.socket.set_receive_bundles(true);
         }
+        if from.given_up {
+            let address = from.address;
+            self.turn_strangers_away(address);
+        }
         self.handle_new_batch(From::Listener(endpoint), now);
         Ok(())
+    }
+
+    /// Empties the datagrams of a batch whose senders have no allocation: their listener is given up. Nothing can be in an empty one.
+    #[cold]
+    fn turn_strangers_away(&mut self, listener: SocketAddr) {
+        let relay = &self.io.core.relay;
+        for received in &mut self.received {
+            let ip = received.destination.unwrap_or_else(|| listener.ip());
+            let is_known = [Transport::Udp, Transport::Dtls]
+                .into_iter()
+                .any(|transport| {
+                    relay.has_allocation(&FiveTuple {
+                        client: ClientAddress(received.source),
+                        server: ServerAddress(SocketAddr::new(ip, listener.port())),
+                        transport,
+                    })
+                });
+            if !is_known {
+                received.len = 0;
+                received.segment_len = None;
+            }
+        }
     }
 
     /// What a relay socket has: one datagram, or several where trains come.
@@ -277,7 +308,7 @@ impl Clients {
     /// How the client that sent this is reached.
     #[inline]
     fn path(&self, endpoint: u32, received: &Received) -> Option<ClientPath> {
-        let local = self.io.endpoints.get(endpoint as usize)?.address;
+        let local = self.io.endpoints.get(endpoint as usize)?.as_ref()?.address;
         let server = received
             .destination
             .map_or(local, |ip| SocketAddr::new(ip, local.port()));
@@ -310,7 +341,8 @@ impl Clients {
                 dtls.receive(&mut self.io, now, &path, held);
                 return;
             }
-            if self.only_dtls {
+            // Those that were there before a reload are served on.
+            if self.only_dtls && !self.io.core.relay.has_allocation(&path.five_tuple) {
                 return;
             }
         }
@@ -464,6 +496,7 @@ impl Clients {
             if let Some(dtls) = &mut self.dtls {
                 dtls.follow(&event, now.instant);
             }
+            self.io.follow(&event);
             self.io.core.tell(event);
         }
     }
@@ -472,6 +505,9 @@ impl Clients {
     fn recover(&mut self) -> io::Result<()> {
         self.io.flush();
         let sound = self.io.core.recover()?;
+        if !sound {
+            self.io.forget_allocations();
+        }
         if let Some(dtls) = &mut self.dtls {
             let now = self.io.core.clock.now();
             dtls.recover(&mut self.io, now, sound);
@@ -489,22 +525,37 @@ impl Clients {
                     reply.send(self.io.core.sessions(user.as_deref()));
                 }
                 Command::End { user, why, reply } => {
-                    // What waits to leave the sockets that are closed goes first.
-                    self.io.send_to_peers();
                     let ended = self.io.core.end_sessions(&user, why);
                     let now = self.io.core.clock.now();
                     self.follow_events(now);
                     reply.send(ended);
                 }
+                Command::Configure(new, reply) => reply.send(self.configure(*new)),
+                Command::Close(addresses) => self.io.close(&addresses),
                 Command::Stop => self.stops = true,
             }
         }
     }
 
+    fn configure(&mut self, new: Reconfigure) -> io::Result<()> {
+        match (new.dtls, &mut self.dtls) {
+            (Some((service, rules)), Some(dtls)) => dtls.configure(service, rules, &new.config),
+            (Some((service, rules)), none) => *none = Some(Dtls::new(service, rules, &new.config)?),
+            (None, Some(dtls)) => dtls.refuse_new(),
+            (None, None) => {}
+        }
+        self.only_dtls = self.dtls.as_ref().is_some_and(Dtls::is_alone);
+        self.io.core.configure(new.config);
+        self.io.set_listeners(&new.listeners.udp, new.new_udp)
+    }
+
     fn figures(&self) -> Figures {
-        let listeners = self.io.endpoints.iter().map(|endpoint| ListenerFigures {
+        let endpoints = self.io.endpoints.iter().flatten();
+        let listeners = endpoints.map(|endpoint| ListenerFigures {
             kind: ListenerKind::Udp,
             address: endpoint.address,
+            given_up: endpoint.given_up,
+            allocations: endpoint.allocations,
             received: endpoint.received,
             kernel_drops: endpoint.socket.kernel_drops().ok(),
         });

@@ -62,7 +62,7 @@ async fn run(
     proxied: bool,
 ) -> io::Result<()> {
     tcp_relay::set_options(&stream)?;
-    let patience = shared.rules.handshake_timeout;
+    let patience = shared.rules.borrow().handshake_timeout;
     let opened = timeout(
         patience,
         unless_dismissed(shared, id, open(shared, &mut stream, peer, proxied)),
@@ -89,7 +89,8 @@ async fn run(
     if !encrypted {
         return converse(Messages::new(shared, stream, path)).await;
     }
-    let Some(service) = &shared.rules.tls else {
+    let service = shared.rules.borrow().tls.clone();
+    let Some(service) = service else {
         shared.state.borrow_mut().count_handshake(false);
         if shared
             .state
@@ -150,8 +151,9 @@ where
                 let Messages {
                     mut stream, begun, ..
                 } = messages;
+                let handshake_timeout = shared.rules.borrow().handshake_timeout;
                 let flushing = unless_dismissed(shared, id, flush(shared, id, &mut stream));
-                timeout(shared.rules.handshake_timeout, flushing)
+                timeout(handshake_timeout, flushing)
                     .await
                     .map_err(|_| late())??;
                 let serving = tcp_relay::serve_data(&mut stream, begun, loan);
@@ -253,7 +255,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
             stream,
             path,
             begun: Vec::new(),
-            deadline: Box::pin(sleep(shared.rules.allocate_timeout)),
+            deadline: Box::pin(sleep(shared.rules.borrow().allocate_timeout)),
             was_allocated: false,
             bind: None,
         }
@@ -403,7 +405,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Messages<'a, S> {
             .connection(self.path.handle)
             .is_some_and(|c| c.allocated);
         if self.was_allocated && !allocated {
-            let deadline = Instant::now() + self.shared.rules.allocate_timeout;
+            let deadline = Instant::now() + self.shared.rules.borrow().allocate_timeout;
             self.deadline.as_mut().reset(deadline);
         }
         self.was_allocated = allocated;

@@ -45,6 +45,12 @@ impl Pending {
         }
     }
 
+    /// Goes by other bounds from the next connection on.
+    pub(super) const fn limit(&mut self, max: usize, per_source_max: usize) {
+        self.max = max;
+        self.per_source_max = per_source_max;
+    }
+
     /// Adds a connection. Where that is one too many, the second result is the connection that has to go.
     pub(super) fn insert(&mut self, connection: u32, source: Source) -> (Place, Option<u32>) {
         let held = self.by_source.get(&source);

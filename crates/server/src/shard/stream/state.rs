@@ -60,17 +60,24 @@ impl State {
         }
     }
 
+    /// Goes by other bounds. Connections that are there stay.
+    pub(super) const fn limit(&mut self, rules: &Rules) {
+        self.connections_max = rules.connections_max;
+        self.pending
+            .limit(rules.pending_max, rules.pending_per_source_max);
+    }
+
     /// A new connection from `peer`; `None` if there are too many. One from a trusted proxy counts when its client is known.
     pub(super) fn admit(&mut self, peer: SocketAddr, trusted_proxy: bool) -> Option<u32> {
+        if self.connections() >= self.connections_max {
+            self.core.report.connections_refused += 1;
+            return None;
+        }
         let id = match self.free.pop() {
             Some(id) => id,
-            None if self.connections.len() < self.connections_max => {
+            None => {
                 self.connections.push(None);
                 u32::try_from(self.connections.len() - 1).ok()?
-            }
-            None => {
-                self.core.report.connections_refused += 1;
-                return None;
             }
         };
         let source = Source::from(peer.ip());

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use turnbuckle_net::{Front, HEADROOM, Outbox, Piece, Transmit, UdpListener, send_to};
 use turnbuckle_relay::{
-    ClientAddress, ClientPath, FiveTuple, Now, RelayedId, ServerAddress, Transport,
+    ClientAddress, ClientPath, Event, FiveTuple, Now, RelayedId, ServerAddress, Transport,
 };
 
 use crate::pace::Pace;
@@ -19,7 +19,8 @@ use super::departures::Departures;
 /// The core, and what leaves it.
 pub(in crate::shard) struct Io {
     pub(in crate::shard) core: Core,
-    pub(super) endpoints: Vec<Endpoint>,
+    /// By the handle of their clients' paths; `None` where it has been closed.
+    pub(super) endpoints: Vec<Option<Endpoint>>,
     /// The first slot of the arena that holds nothing to be sent.
     pub(super) next_slot: usize,
     to_peers: Departures,
@@ -34,6 +35,10 @@ pub(super) struct Endpoint {
     pub(super) expected: usize,
     /// Datagrams taken since the start.
     pub(super) received: u64,
+    /// A reload has removed it: whoever has an allocation is served, and nobody else.
+    pub(super) given_up: bool,
+    /// Live ones that were made through it.
+    pub(super) allocations: usize,
     outbox: Outbox,
     wildcard: bool,
 }
@@ -57,6 +62,8 @@ impl Endpoint {
             pace: Pace::default(),
             expected: super::BATCH,
             received: 0,
+            given_up: false,
+            allocations: 0,
             outbox: Outbox::with_capacity(WAITING_MAX),
             wildcard: address.ip().is_unspecified(),
         }
@@ -71,23 +78,99 @@ impl Endpoint {
 
 impl Io {
     pub(super) fn new(core: Core, listeners: Vec<UdpListener>) -> io::Result<Self> {
-        let mut endpoints = Vec::with_capacity(listeners.len());
-        for (token, socket) in (super::LISTENERS..).zip(listeners) {
-            core.poll.add(&socket, token)?;
-            endpoints.push(Endpoint::new(socket));
-        }
-        Ok(Self {
+        let mut io = Self {
             core,
-            endpoints,
+            endpoints: Vec::with_capacity(listeners.len()),
             next_slot: 0,
             to_peers: Departures::new(),
-        })
+        };
+        for socket in listeners {
+            io.add_listener(socket)?;
+        }
+        Ok(io)
+    }
+
+    /// Serves on these addresses and gives up all others; `new` are those of them that there is no listener for.
+    ///
+    /// A number is never used again: clients of a listener that was closed must not be answered from another one.
+    pub(super) fn set_listeners(
+        &mut self,
+        wanted: &[SocketAddr],
+        new: Vec<UdpListener>,
+    ) -> io::Result<()> {
+        for endpoint in self.endpoints.iter_mut().flatten() {
+            endpoint.given_up = !wanted.contains(&endpoint.address);
+        }
+        new.into_iter()
+            .try_for_each(|socket| self.add_listener(socket))
+    }
+
+    /// Closes those of these listeners that are given up. Nothing waits to leave them between two turns.
+    pub(super) fn close(&mut self, addresses: &[SocketAddr]) {
+        for place in &mut self.endpoints {
+            let closes = |e: &Endpoint| e.given_up && addresses.contains(&e.address);
+            if place.as_ref().is_some_and(closes) {
+                *place = None;
+            }
+        }
+    }
+
+    /// Counts the allocations of each listener.
+    pub(super) fn follow(&mut self, event: &Event) {
+        match event {
+            Event::AllocationCreated { path, .. } => {
+                if let Some(endpoint) = self.endpoint_of(path) {
+                    endpoint.allocations = endpoint.allocations.saturating_add(1);
+                }
+            }
+            Event::AllocationDeleted { path, .. } => {
+                if let Some(endpoint) = self.endpoint_of(path) {
+                    endpoint.allocations = endpoint.allocations.saturating_sub(1);
+                }
+            }
+            Event::AllocationMoved { from, to, .. } => {
+                if let Some(endpoint) = self.endpoint_of(from) {
+                    endpoint.allocations = endpoint.allocations.saturating_sub(1);
+                }
+                if let Some(endpoint) = self.endpoint_of(to) {
+                    endpoint.allocations = endpoint.allocations.saturating_add(1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The relay was made anew.
+    pub(super) fn forget_allocations(&mut self) {
+        for endpoint in self.endpoints.iter_mut().flatten() {
+            endpoint.allocations = 0;
+        }
+    }
+
+    /// The listener that a client sends to. The handle of a DTLS client's path is not that of a listener, so it is found by address.
+    fn endpoint_of(&mut self, path: &ClientPath) -> Option<&mut Endpoint> {
+        let server = path.five_tuple.server.0;
+        let serves = |endpoint: &Endpoint| {
+            let address = endpoint.address;
+            address == server
+                || endpoint.wildcard
+                    && address.port() == server.port()
+                    && address.is_ipv4() == server.is_ipv4()
+        };
+        self.endpoints.iter_mut().flatten().find(|e| serves(e))
+    }
+
+    fn add_listener(&mut self, socket: UdpListener) -> io::Result<()> {
+        let token = super::LISTENERS.saturating_add(self.endpoints.len() as u64);
+        self.core.poll.add(&socket, token)?;
+        self.endpoints.push(Some(Endpoint::new(socket)));
+        Ok(())
     }
 
     /// Queues a part of a slot for a client; the handle of its path is that of the listener.
     #[inline]
     pub(super) fn queue(&mut self, path: &ClientPath, outgoing: Outgoing) {
-        let Some(endpoint) = self.endpoints.get_mut(path.handle as usize) else {
+        let Some(Some(endpoint)) = self.endpoints.get_mut(path.handle as usize) else {
             return;
         };
         if endpoint.outbox.is_full() {
@@ -117,7 +200,9 @@ impl Io {
         from: ServerAddress,
         to: ClientAddress,
     ) {
-        let Some(at) = self.endpoints.iter().position(|e| e.address == from.0) else {
+        let is_there = |e: &Endpoint| e.address == from.0;
+        let mut endpoints = self.endpoints.iter();
+        let Some(at) = endpoints.position(|e| e.as_ref().is_some_and(is_there)) else {
             return;
         };
         let path = ClientPath {
@@ -177,7 +262,7 @@ impl Io {
 
     /// Sends bytes that lie in no slot.
     pub(in crate::shard) fn send_now(&mut self, path: &ClientPath, bytes: &[u8], tos: u8) {
-        if let Some(endpoint) = self.endpoints.get(path.handle as usize) {
+        if let Some(Some(endpoint)) = self.endpoints.get(path.handle as usize) {
             let to = path.five_tuple.client.0;
             let source = endpoint.source(path);
             let result = send_to(endpoint.socket.as_fd(), bytes, to, source, tos);
@@ -199,7 +284,7 @@ impl Io {
     /// Sends all that waits; the slots it lies in are still taken.
     pub(in crate::shard) fn send_queued(&mut self) {
         self.send_to_peers();
-        for endpoint in &mut self.endpoints {
+        for endpoint in self.endpoints.iter_mut().flatten() {
             if !endpoint.outbox.is_empty() {
                 endpoint.outbox.flush(
                     &endpoint.socket,
@@ -219,7 +304,11 @@ impl Io {
     /// Datagrams that wait to leave for clients.
     #[cfg(test)]
     pub(in crate::shard) fn queued(&self) -> usize {
-        self.endpoints.iter().map(|e| e.outbox.len()).sum()
+        self.endpoints
+            .iter()
+            .flatten()
+            .map(|e| e.outbox.len())
+            .sum()
     }
 }
 
