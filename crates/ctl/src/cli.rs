@@ -80,6 +80,19 @@ pub(crate) enum Command {
     Top(TopArgs),
     /// Print the version of the running server
     Version(SocketArgs),
+    /// Change over from coturn to this server, or back
+    ///
+    /// Says what there is, what stands in the way and what is to be done; changes nothing without `--apply`. Then each step is
+    /// said as it is done. The new server is asked for a Binding and an allocation, and without them all is undone. coturn's
+    /// file is never changed.
+    Migrate(MigrateArgs),
+    /// Print the public address of this host, as a STUN server sees it
+    DetectIp(DetectIpArgs),
+    /// Become the server, in a container
+    ///
+    /// With DETECT_EXTERNAL_IP, DETECT_EXTERNAL_IPV4 or DETECT_EXTERNAL_IPV6 set to `yes`, the STUN server that DETECT_STUN_SERVER
+    /// names is asked for the address, which the server is told as its `external-ip`.
+    Run(RunArgs),
     /// Print what teaches a shell the options of a program
     Completions(CompletionsArgs),
     /// Write the manual pages of both programs and of their configuration files
@@ -177,6 +190,56 @@ pub(crate) struct TopArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Do what is planned; as root [default: say it and change nothing]
+    #[arg(long)]
+    pub(crate) apply: bool,
+    /// Say what is planned and change nothing
+    #[arg(long, conflicts_with = "apply")]
+    pub(crate) dry_run: bool,
+    /// From this server to coturn
+    #[arg(long)]
+    pub(crate) back: bool,
+    /// coturn's file [default: the one that its service names, else /etc/turnserver.conf]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
+    /// coturn's service
+    #[arg(long, value_name = "UNIT", default_value = "coturn.service")]
+    pub(crate) unit: String,
+    /// Directory that the files of the host lie below
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub(crate) root: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetectIpArgs {
+    /// The STUN server: a name or address, with a port if it is not 3478; it has to be outside of your network
+    #[arg(long, value_name = "HOST")]
+    pub(crate) stun: String,
+    /// Ask over IPv4
+    #[arg(short = '4', long)]
+    pub(crate) ipv4: bool,
+    /// Ask over IPv6
+    #[arg(short = '6', long)]
+    pub(crate) ipv6: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The server's program
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/usr/bin/turnbuckle",
+        hide = true
+    )]
+    pub(crate) server: PathBuf,
+    /// Arguments of the server
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -12,13 +12,16 @@ mod config_convert;
 mod config_show;
 mod configuration;
 mod credentials;
+mod detect_ip;
 mod expiry;
 mod failure;
 mod format;
 mod format_pages;
 mod live;
+mod migrate;
 mod password;
 mod snippet;
+mod probe;
 mod url;
 
 use std::io::{self, ErrorKind, Write};
@@ -40,6 +43,9 @@ fn main() -> ExitCode {
         Command::Disconnect(args) => live::disconnect::run(&args),
         Command::Top(args) => live::top::run(&args),
         Command::Version(args) => live::version::run(&args),
+        Command::Migrate(args) => unix_time().and_then(|now| migrate::run(&args, now)),
+        Command::DetectIp(args) => detect_ip::run(&args),
+        Command::Run(args) => detect_ip::run_server(&args),
         Command::Completions(args) => Ok(completions::shell(&args)),
         Command::Man(args) => completions::manual(&args),
     };
