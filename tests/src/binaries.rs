@@ -1,4 +1,4 @@
-//! Where the two programs under test are.
+//! Where the programs under test are.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,17 @@ pub fn turnctl() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT
         .get_or_init(|| find_or_build("TURNCTL_BIN", "turnctl", "turnctl"))
+        .clone()
+}
+
+/// Path of the project's own tasks: `XTASK_BIN` if set, else built by cargo once per test process.
+///
+/// # Panics
+/// If cargo cannot build it.
+pub fn xtask() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT
+        .get_or_init(|| find_or_build("XTASK_BIN", "xtask", "xtask"))
         .clone()
 }
 

@@ -18,7 +18,7 @@ mod server;
 
 pub use alone::Alone;
 pub use authority::{Authority, CertificateFiles, CertificatePair};
-pub use binaries::{turnbuckle, turnctl};
+pub use binaries::{turnbuckle, turnctl, xtask};
 pub use clock::Deadline;
 pub use echo_peer::EchoPeer;
 pub use free_port::free_port;

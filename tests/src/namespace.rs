@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -75,6 +75,11 @@ impl Namespace {
         pair
     }
 
+    /// The file that stands for it.
+    pub fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
     /// A command that runs `program` inside.
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
@@ -89,7 +94,7 @@ impl Namespace {
     /// # Panics
     /// If `work` does, or the namespace is gone.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let path = format!("/run/netns/{}", self.name);
+        let path = self.path();
         thread::scope(|scope| {
             let worker = scope.spawn(move || {
                 let file = std::fs::File::open(&path).expect("the namespace exists");

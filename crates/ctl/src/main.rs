@@ -20,8 +20,8 @@ mod format_pages;
 mod live;
 mod migrate;
 mod password;
-mod snippet;
 mod probe;
+mod snippet;
 mod url;
 
 use std::io::{self, ErrorKind, Write};

@@ -9,6 +9,7 @@ mod bench;
 mod bench_net;
 mod compliance;
 mod fuzz;
+mod package;
 mod packages;
 mod steps;
 mod tally;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         ["compliance"] => compliance::run(compliance::Mode::Write),
         ["compliance", "--check"] => compliance::run(compliance::Mode::Check),
         ["fuzz", arguments @ ..] => fuzz::run(arguments),
+        ["package", arguments @ ..] => package::run(arguments),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -58,5 +60,6 @@ Tasks:
   bench          the standard benchmark, to docs/benchmarks.md; `bench ARGUMENTS` runs turnbuckle-bench with them
   compliance     what of the RFCs is covered, to docs/compliance.md; `compliance --check` fails where that is not up to date
   fuzz           the fuzz targets under libFuzzer: `fuzz [--target T] --seconds N`, or `--runs N` for that many inputs each
+  package        .deb, .rpm and what a container image is built from, to target/package: `package [deb] [rpm] [container]`
   bench-net up   network namespaces for `bench --netns`; `bench-net down` removes them (as root)
 ";

@@ -134,7 +134,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 10] = [
+const PACKAGES: [Package; 15] = [
     Package {
         name: "coturn",
         program: Some("turnutils_uclient"),
@@ -170,6 +170,27 @@ const PACKAGES: [Package; 10] = [
     Package {
         name: "valgrind",
         program: Some("valgrind"),
+    },
+    // A system that the packages are installed in, and what builds and judges them.
+    Package {
+        name: "debootstrap",
+        program: Some("debootstrap"),
+    },
+    Package {
+        name: "systemd-container",
+        program: Some("systemd-nspawn"),
+    },
+    Package {
+        name: "dpkg-dev",
+        program: Some("dpkg-shlibdeps"),
+    },
+    Package {
+        name: "rpm",
+        program: Some("rpmbuild"),
+    },
+    Package {
+        name: "lintian",
+        program: Some("lintian"),
     },
     Package {
         name: "python3-gi",
