@@ -103,6 +103,11 @@ impl Process {
             .unwrap_or_else(|error| panic!("cannot send {signal:?} to {}: {error}", self.name));
     }
 
+    /// Whether the program has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits for the end of the program and of its output.
     ///
     /// # Panics

@@ -13,6 +13,8 @@ pub enum Requirement {
     Program(&'static str),
     /// A library of GObject that Debian's own Python can load, by name and version.
     Typelib(&'static str, &'static str),
+    /// A module that Debian's own Python can import.
+    Module(&'static str),
     /// The right to make network namespaces, and to become another user.
     Root,
 }
@@ -59,8 +61,11 @@ impl Requirement {
             Self::Typelib(name, version) if !is_loaded(name, version) => {
                 Some(format!("{SYSTEM_PYTHON} cannot load {name} {version}"))
             }
+            Self::Module(name) if !runs(&format!("import {name}")) => {
+                Some(format!("{SYSTEM_PYTHON} cannot import {name}"))
+            }
             Self::Root if !Self::is_root() => Some("it needs root".to_owned()),
-            Self::Program(_) | Self::Typelib(..) | Self::Root => None,
+            Self::Program(_) | Self::Typelib(..) | Self::Module(_) | Self::Root => None,
         }
     }
 }
@@ -71,9 +76,14 @@ fn is_installed(program: &str) -> bool {
 }
 
 fn is_loaded(name: &str, version: &str) -> bool {
-    let load = format!("import gi; gi.require_version({name:?}, {version:?})");
+    runs(&format!(
+        "import gi; gi.require_version({name:?}, {version:?})"
+    ))
+}
+
+fn runs(program: &str) -> bool {
     Command::new(SYSTEM_PYTHON)
-        .args(["-c", &load])
+        .args(["-c", program])
         .output()
         .is_ok_and(|output| output.status.success())
 }

@@ -1,0 +1,64 @@
+//! A request over HTTP, made by hand so that nothing of it is put right on the way.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// Such as 200.
+    pub status: u16,
+    /// Status line and header fields.
+    pub head: String,
+    /// All behind them.
+    pub body: String,
+}
+
+impl HttpAnswer {
+    /// Sends one GET request with these header fields besides, and reads to the end of the connection. There is no Host but that of
+    /// `fields`.
+    ///
+    /// # Panics
+    /// If there is no answer within ten seconds.
+    pub fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(address).expect("somebody listens");
+        stream
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a timeout can be set");
+        let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n");
+        for (name, value) in fields {
+            request += &format!("{name}: {value}\r\n");
+        }
+        stream
+            .write_all(format!("{request}\r\n").as_bytes())
+            .expect("the request can be sent");
+        Self::read(stream)
+    }
+
+    /// Reads an answer to the end of the connection.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn read(mut stream: impl Read) -> Self {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+        let status = head.split(' ').nth(1).expect("a status");
+        Self {
+            status: status.parse().expect("a number"),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// The value of a header field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (field, value) = line.split_once(':')?;
+            field.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+const DEADLINE: Duration = Duration::from_secs(10);
