@@ -187,6 +187,18 @@ impl Relay {
 
     // compliance: 8016-3.1.2-04, 8016-5-01
     fn new_ticket(&mut self, id: AllocationId) -> MobilityTicket {
+        // Some clients take it for a text that ends in front of a zero, coturn's among them.
+        let mut ticket = self.draw_ticket(id);
+        for _ in 0..REDRAWS_MAX {
+            if !ticket.contains(&0) {
+                break;
+            }
+            ticket = self.draw_ticket(id);
+        }
+        ticket
+    }
+
+    fn draw_ticket(&mut self, id: AllocationId) -> MobilityTicket {
         let mut ticket = [0; TICKET_LEN];
         let (random, rest) = ticket.split_at_mut(RANDOM_LEN);
         self.rng.fill_bytes(random);
@@ -224,6 +236,8 @@ impl Relay {
     }
 }
 
+/// One in eight has a zero.
+const REDRAWS_MAX: usize = 32;
 const RANDOM_LEN: usize = 16;
 const NUMBER_LEN: usize = 4;
 const TAG_LEN: usize = 12;

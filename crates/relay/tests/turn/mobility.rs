@@ -162,6 +162,7 @@ fn a_ticket_is_short_and_tells_nothing() {
     }
     // All are of one allocation, and yet no byte of one says so.
     for at in 0..tickets[0].len() {
+        assert!(tickets.iter().all(|ticket| ticket[at] != 0));
         let mut values: Vec<u8> = tickets.iter().map(|ticket| ticket[at]).collect();
         values.sort_unstable();
         values.dedup();
