@@ -25,7 +25,7 @@ use crate::rate_limit::RateLimiter;
 use crate::reject::Reject;
 use crate::relayed::{RelaySockets, Relayed, RelayedId, RelayedPorts, RelayedTransport, ShardId};
 use crate::request::Request;
-use crate::reservation::Reservations;
+use crate::reservation::ReservationTimers;
 use crate::response::{self, Challenge, Success, amplifies};
 use crate::slots::Slots;
 use crate::stats::{DropReason, Stats};
@@ -46,7 +46,7 @@ pub struct Relay {
     pub(crate) rng: ChaCha12Rng,
     pub(crate) allocations: Table,
     pub(crate) relayed: Slots<Relayed>,
-    pub(crate) reservations: Reservations,
+    pub(crate) reservations: ReservationTimers,
     pub(crate) connections: PeerConnections,
     pub(crate) timers: Timers,
     pub(crate) limiter: RateLimiter,
@@ -102,7 +102,7 @@ impl Relay {
             rng,
             allocations: Table::new(table_seeds),
             relayed: Slots::new(),
-            reservations: Reservations::default(),
+            reservations: ReservationTimers::default(),
             connections: PeerConnections::default(),
             timers: Timers::default(),
             recently_deleted: VecDeque::new(),
@@ -238,8 +238,10 @@ impl Relay {
                 self.reschedule(id);
             }
         }
-        while let Some(relayed) = self.reservations.pop_due(instant) {
-            self.give_up(relayed, sockets);
+        while let Some(token) = self.reservations.pop_due(instant) {
+            if let Some(claim) = self.ports.reservations.give_up(self.shard, token) {
+                self.ports.release(&claim);
+            }
         }
         self.expire_connections(instant, sockets);
         self.forget_deletions(instant);
@@ -260,10 +262,9 @@ impl Relay {
     /// Ends every allocation: the server stops.
     pub fn handle_stop(&mut self, now: Now, sockets: &mut impl RelaySockets) {
         self.end_sessions(now, EndReason::Ended, sockets, |_| true);
-        while let Some(last) = self.reservations.last_expiry() {
-            if let Some(relayed) = self.reservations.pop_due(last) {
-                self.give_up(relayed, sockets);
-            }
+        self.reservations = ReservationTimers::default();
+        while let Some(claim) = self.ports.reservations.give_up_any(self.shard) {
+            self.ports.release(&claim);
         }
     }
 
@@ -282,7 +283,7 @@ impl Relay {
     /// When to call [`handle_timeout`](Self::handle_timeout): never later than something expires, now and then before it.
     /// After the call it lies ahead.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let reservation = self.reservations.next_expiry();
+        let reservation = self.reservations.next();
         let connection = self.connections.next_deadline();
         [self.timers.next(), reservation, connection]
             .into_iter()
@@ -337,12 +338,7 @@ impl Relay {
             .iter()
             .map(|(_, a)| a.relayed.iter().count())
             .sum();
-        for reservation in self.reservations.iter() {
-            let entry = self.relayed.get(reservation.relayed.0);
-            assert!(entry.is_some_and(|r| r.allocation.is_none()));
-        }
-        let reserved = self.reservations.len();
-        assert_eq!(addresses.saturating_add(reserved), self.relayed.len());
+        assert_eq!(addresses, self.relayed.len());
     }
 
     #[cold]

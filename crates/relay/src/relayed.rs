@@ -11,6 +11,7 @@ use turnbuckle_proto::AddressFamily;
 
 use crate::address::family;
 use crate::allocation::{AllocationId, Traffic};
+use crate::reservation::Reservations;
 use crate::tcp_relay::ConnectionId;
 
 /// Names a relayed transport address within its relay while it lives; the number is used again afterwards.
@@ -94,6 +95,7 @@ pub enum OpenError {
 pub struct RelayedPorts {
     addresses: Vec<Owners>,
     ports: RangeInclusive<u16>,
+    pub(crate) reservations: Reservations,
 }
 
 #[derive(Debug)]
@@ -160,6 +162,7 @@ impl RelayedPorts {
                 })
                 .collect(),
             ports,
+            reservations: Reservations::default(),
         }
     }
 
@@ -268,6 +271,9 @@ impl RelayedPorts {
 
     /// Frees every port of a shard whose relay is gone.
     pub fn release_shard(&self, shard: ShardId) {
+        while let Some(claim) = self.reservations.give_up_any(shard) {
+            self.release(&claim);
+        }
         let tag = u32::from(shard.0).saturating_add(1);
         for cell in self.addresses.iter().flat_map(|owners| &owners.live) {
             let value = cell.load(Ordering::Acquire);

@@ -1,73 +1,98 @@
 //! Ports held back for a second allocation, so that RTP and RTCP get neighbours (RFC 8656 §7.2, EVEN-PORT and
 //! RESERVATION-TOKEN).
+//!
+//! The token may come to another shard than the one that gave it, so the shards share them. A port that waits is claimed and not
+//! open: whichever shard gets the token opens it.
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
-
-use crate::relayed::RelayedId;
+use crate::relayed::{Claim, ShardId};
 use crate::time::Instant;
 
 /// Names a reservation; whoever has it may allocate the port.
 pub type ReservationToken = [u8; 8];
 
-/// One relayed transport address that is open and waits for its token.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One relayed transport address that waits for its token.
+#[derive(Clone, Debug)]
 pub(crate) struct Reservation {
     pub(crate) token: ReservationToken,
-    pub(crate) relayed: RelayedId,
+    pub(crate) claim: Claim,
     /// Who reserved it: the name that the quota counts.
     pub(crate) holder: Arc<str>,
     pub(crate) expires: Instant,
+    /// The shard that gave the token, and that frees the port when nobody has come.
+    pub(crate) shard: ShardId,
 }
 
-/// All reservations, the oldest first: each lives equally long.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Reservations(VecDeque<Reservation>);
+/// The reservations of all shards. Locked when a port is reserved, redeemed or given up, and never for data.
+#[derive(Debug, Default)]
+pub(crate) struct Reservations(Mutex<Vec<Reservation>>);
 
 impl Reservations {
-    pub(crate) fn add(&mut self, reservation: Reservation) {
-        self.0.push_back(reservation);
+    pub(crate) fn add(&self, reservation: Reservation) {
+        self.lock().push(reservation);
     }
 
     /// Takes the reservation with this token, if it is this user's and still good.
     pub(crate) fn redeem(
-        &mut self,
+        &self,
         token: ReservationToken,
         holder: &str,
         now: Instant,
-    ) -> Option<RelayedId> {
-        let at = self
-            .0
-            .iter()
-            .position(|r| r.token == token && *r.holder == *holder && r.expires > now)?;
-        self.0.remove(at).map(|reservation| reservation.relayed)
+    ) -> Option<Claim> {
+        self.take(|r| r.token == token && *r.holder == *holder && r.expires > now)
+    }
+
+    /// Takes the one that a shard gave, whether it is good or not.
+    pub(crate) fn give_up(&self, shard: ShardId, token: ReservationToken) -> Option<Claim> {
+        self.take(|r| r.token == token && r.shard == shard)
+    }
+
+    /// Takes any that a shard gave.
+    pub(crate) fn give_up_any(&self, shard: ShardId) -> Option<Claim> {
+        self.take(|r| r.shard == shard)
+    }
+
+    /// Those that a shard gave.
+    pub(crate) fn of(&self, shard: ShardId) -> Vec<Reservation> {
+        let all = self.lock();
+        all.iter().filter(|r| r.shard == shard).cloned().collect()
+    }
+
+    fn take(&self, wanted: impl Fn(&Reservation) -> bool) -> Option<Claim> {
+        let mut all = self.lock();
+        let at = all.iter().position(wanted)?;
+        Some(all.remove(at).claim)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Reservation>> {
+        // Each change is a single step, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When the reservations of one shard end, the oldest first: each lives equally long. Those that were redeemed since are among
+/// them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReservationTimers(VecDeque<(Instant, ReservationToken)>);
+
+impl ReservationTimers {
+    pub(crate) fn add(&mut self, expires: Instant, token: ReservationToken) {
+        self.0.push_back((expires, token));
     }
 
     /// Takes one that has expired.
-    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<RelayedId> {
-        if self.next_expiry()? > now {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<ReservationToken> {
+        if self.next()? > now {
             return None;
         }
-        self.0.pop_front().map(|reservation| reservation.relayed)
+        self.0.pop_front().map(|(_, token)| token)
     }
 
-    pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.0.front().map(|reservation| reservation.expires)
-    }
-
-    pub(crate) fn last_expiry(&self) -> Option<Instant> {
-        self.0.back().map(|reservation| reservation.expires)
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Reservation> {
-        self.0.iter()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.0.front().map(|&(expires, _)| expires)
     }
 }
 

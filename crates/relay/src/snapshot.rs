@@ -25,7 +25,7 @@ use crate::relay::{Deleted, Relay};
 use crate::relayed::{
     OpenError, RelaySockets, Relayed, RelayedId, RelayedPorts, RelayedTransport, ShardId,
 };
-use crate::reservation::{ReservationToken, Reservations};
+use crate::reservation::{Reservation, ReservationTimers, ReservationToken};
 use crate::slots::Slots;
 use crate::stats::Stats;
 use crate::tcp_relay::PeerConnections;
@@ -41,7 +41,7 @@ pub struct Snapshot {
     rng: ChaCha12Rng,
     allocations: Slots<AllocationSnapshot>,
     relayed: Slots<RelayedSnapshot>,
-    reservations: Reservations,
+    reservations: Vec<ReservationSnapshot>,
     limiter: Vec<Cell>,
     recently_deleted: VecDeque<Deleted>,
     nonce_key: NonceKey,
@@ -94,6 +94,14 @@ struct RelayedSnapshot {
     transport: RelayedTransport,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ReservationSnapshot {
+    token: ReservationToken,
+    local: std::net::SocketAddr,
+    holder: Arc<str>,
+    expires: Instant,
+}
+
 impl Snapshot {
     /// The key that the nonces in clients' hands are sealed with: the configuration of the restored relay should have it.
     pub const fn nonce_key(&self) -> &NonceKey {
@@ -113,7 +121,18 @@ impl Relay {
                 local: relayed.claim.local,
                 transport: relayed.claim.transport,
             }),
-            reservations: self.reservations.clone(),
+            reservations: self
+                .ports
+                .reservations
+                .of(self.shard)
+                .into_iter()
+                .map(|reservation| ReservationSnapshot {
+                    token: reservation.token,
+                    local: reservation.claim.local,
+                    holder: reservation.holder,
+                    expires: reservation.expires,
+                })
+                .collect(),
             limiter: self.limiter.cells().to_vec(),
             recently_deleted: self.recently_deleted.clone(),
             nonce_key: self.config.nonce_key.clone(),
@@ -142,7 +161,7 @@ impl Relay {
                     .allocations
                     .get(owner.0)
                     .is_some_and(|a| a.relayed.iter().any(|lease| lease.id == id)),
-                None => snapshot.reservations.iter().any(|r| r.relayed == id),
+                None => false,
             };
             if !named {
                 return Err(RestoreError::Inconsistent);
@@ -159,9 +178,7 @@ impl Relay {
                 ports.release(&claim);
                 return Err(RestoreError::Open(error));
             }
-            if relayed.allocation.is_some() {
-                ports.publish(&claim, shard, id);
-            }
+            ports.publish(&claim, shard, id);
             opened.push((id, claim));
             Ok(Relayed {
                 allocation: relayed.allocation,
@@ -178,6 +195,21 @@ impl Relay {
                 return Err(error);
             }
         };
+        let mut reservations = ReservationTimers::default();
+        for reserved in snapshot.reservations {
+            // Where the port is somebody else's by now, the token is good for nothing.
+            let Some(claim) = ports.claim_exactly(reserved.local) else {
+                continue;
+            };
+            reservations.add(reserved.expires, reserved.token);
+            ports.reservations.add(Reservation {
+                token: reserved.token,
+                claim,
+                holder: reserved.holder,
+                expires: reserved.expires,
+                shard,
+            });
+        }
         let allocations = snapshot.allocations.map(|a| a.restore(&quota));
         let mut relay = Self {
             shard,
@@ -193,7 +225,7 @@ impl Relay {
             rng: snapshot.rng,
             allocations: Table::with_slots(table_seeds, allocations),
             relayed,
-            reservations: snapshot.reservations,
+            reservations,
             connections: PeerConnections::default(),
             timers: Timers::default(),
             recently_deleted: snapshot.recently_deleted,

@@ -113,7 +113,7 @@ impl Relay {
         let now = request.now.instant;
         let mobility = self.new_mobility(request, id)?;
         let opened = match token {
-            Some(token) => Opened::one(self.redeem(token, &stable_name, id, now)?),
+            Some(token) => Opened::one(self.redeem(token, &stable_name, id, now, sockets)?),
             None if additional_family.is_some() => {
                 self.open_both(id, transport, even_port, request, sockets)?
             }
@@ -261,7 +261,7 @@ impl Relay {
         }
     }
 
-    /// Takes over the port that this user has reserved; 508 if there is none (RFC 8656 §7.2, step 5).
+    /// Takes over the port that this user has reserved, in whichever shard; 508 if there is none (RFC 8656 §7.2, step 5).
     // compliance: 8656-7.2-08, 8656-7.2-20
     fn redeem(
         &mut self,
@@ -269,29 +269,29 @@ impl Relay {
         holder: &str,
         allocation: AllocationId,
         now: Instant,
+        sockets: &mut impl RelaySockets,
     ) -> Result<RelayedId, Reject> {
-        let id = self
+        let claim = self
+            .ports
             .reservations
             .redeem(token, holder, now)
             .ok_or(Reject::InsufficientCapacity)?;
-        let relayed = self
-            .relayed
-            .get_mut(id.0)
-            .ok_or(Reject::InsufficientCapacity)?;
-        relayed.allocation = Some(allocation);
-        self.ports.publish(&relayed.claim, self.shard, id);
-        Ok(id)
+        self.open(claim, allocation, sockets)
+            .map_err(|_| Reject::InsufficientCapacity)
     }
 
     // compliance: 8656-7.2-22, 8656-7.2-23
-    fn reserve(&mut self, relayed: RelayedId, holder: &Arc<str>, now: Instant) -> ReservationToken {
+    fn reserve(&mut self, claim: Claim, holder: &Arc<str>, now: Instant) -> ReservationToken {
         let mut token = ReservationToken::default();
         self.rng.fill_bytes(&mut token);
-        self.reservations.add(Reservation {
+        let expires = now.after(RESERVATION_LIFETIME);
+        self.reservations.add(expires, token);
+        self.ports.reservations.add(Reservation {
             token,
-            relayed,
+            claim,
             holder: Arc::clone(holder),
-            expires: now.after(RESERVATION_LIFETIME),
+            expires,
+            shard: self.shard,
         });
         token
     }
@@ -357,7 +357,7 @@ impl Relay {
                 .ok_or(Reject::InsufficientCapacity)?
                 .over(transport);
             if even_port != Some(true) {
-                match self.open(claim, Some(allocation), sockets) {
+                match self.open(claim, allocation, sockets) {
                     Ok(id) => return Ok(Opened::one(id)),
                     Err(OpenError::PortInUse) => continue,
                     Err(OpenError::Unavailable) => break,
@@ -367,7 +367,7 @@ impl Relay {
                 self.ports.release(&claim);
                 continue;
             };
-            let first = match self.open(claim, Some(allocation), sockets) {
+            let first = match self.open(claim, allocation, sockets) {
                 Ok(first) => first,
                 Err(error) => {
                     self.ports.release(&next);
@@ -377,14 +377,15 @@ impl Relay {
                     }
                 }
             };
-            match self.open(next, None, sockets) {
-                Ok(next) => {
+            match self.probe(&next, sockets) {
+                Ok(()) => {
                     return Ok(Opened {
                         next: Some(next),
                         ..Opened::one(first)
                     });
                 }
                 Err(error) => {
+                    self.ports.release(&next);
                     self.give_up(first, sockets);
                     if error == OpenError::Unavailable {
                         break;
@@ -395,11 +396,20 @@ impl Relay {
         Err(Reject::InsufficientCapacity)
     }
 
-    /// Opens the claimed port, or releases it. It is live at once unless it is only reserved.
+    /// Whether nobody else on the host has the claimed port.
+    fn probe(&self, claim: &Claim, sockets: &mut impl RelaySockets) -> Result<(), OpenError> {
+        let id = self.relayed.next_index().map(RelayedId);
+        let id = id.ok_or(OpenError::Unavailable)?;
+        sockets.open(id, claim.local)?;
+        sockets.close(id);
+        Ok(())
+    }
+
+    /// Opens the claimed port, which is live then, or releases it.
     fn open(
         &mut self,
         claim: Claim,
-        allocation: Option<AllocationId>,
+        allocation: AllocationId,
         sockets: &mut impl RelaySockets,
     ) -> Result<RelayedId, OpenError> {
         let opened = match self.relayed.next_index().map(RelayedId) {
@@ -412,10 +422,11 @@ impl Relay {
         };
         match opened {
             Ok(id) => {
-                self.relayed.insert(Relayed { allocation, claim });
-                if allocation.is_some() {
-                    self.ports.publish(&claim, self.shard, id);
-                }
+                self.relayed.insert(Relayed {
+                    allocation: Some(allocation),
+                    claim,
+                });
+                self.ports.publish(&claim, self.shard, id);
             }
             Err(_) => self.ports.release(&claim),
         }
@@ -427,7 +438,7 @@ impl Relay {
 struct Opened {
     relayed: [Option<RelayedId>; 2],
     /// The neighbour that is reserved.
-    next: Option<RelayedId>,
+    next: Option<Claim>,
     /// Why there is only one address where two were wanted.
     error: Option<AddressError>,
 }

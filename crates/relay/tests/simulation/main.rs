@@ -1,6 +1,6 @@
 //! Many clients and peers at once over a bad network, each run decided by one number.
 //!
-//! 256 seeds on each test run. A failure prints the seed and the step; `TURNBUCKLE_SEED=n` runs that one alone, and
+//! 320 seeds on each test run. A failure prints the seed and the step; `TURNBUCKLE_SEED=n` runs that one alone, and
 //! `TURNBUCKLE_SEEDS=n` that many from there on.
 
 use std::env;
@@ -45,5 +45,5 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
 }
 
-const SEEDS: u64 = 256;
+const SEEDS: u64 = 320;
 const STEPS: usize = 300;

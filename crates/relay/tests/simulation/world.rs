@@ -259,14 +259,14 @@ impl World {
             return;
         };
         let mut client = self.clients[holder].client.clone();
-        let shards = self.net.server.shards.len() as u16;
         let port = client.address.port();
         match self.random.below(10) {
             0 => {}
             1 => client.address.set_port(port ^ 1),
             2 => client.address = "203.0.113.90:1234".parse().unwrap(),
-            // Served by the shard that has the port.
-            _ => client.address.set_port(port + 3 * shards),
+            _ => client
+                .address
+                .set_port(port + 2 + self.random.below(3) as u16),
         }
         if self.clients.len() >= CLIENTS_MAX {
             self.clients.pop();

@@ -3,7 +3,8 @@
 use core::time::Duration;
 use std::net::SocketAddr;
 
-use turnbuckle_proto::AttributeType;
+use turnbuckle_proto::{AddressFamily, AttributeType};
+use turnbuckle_relay::OpenError;
 use turnbuckle_testkit::{Answer, Client, Network, Request, Setup};
 
 const RESERVE_NEXT: [u8; 1] = [0x80];
@@ -61,6 +62,34 @@ fn the_neighbour_waits_for_its_token() {
     assert_eq!(net.server.shards[0].sockets.len(), 2);
 }
 
+// compliance: 8656-7.2-20
+#[test]
+fn a_token_is_good_in_every_shard() {
+    let mut net = Setup::default().shards(2).build();
+    let (even, token) = pair(&mut Client::alice(), &mut net);
+    let mut again = alice_again();
+    let [first, second] =
+        [Client::alice(), again.clone()].map(|c| net.server.shard_of(c.five_tuple()));
+    assert_ne!(first, second);
+    let odd = redeem(&mut again, &mut net, &token).expect_success();
+    assert_eq!(odd.relayed().unwrap().port(), even.port() + 1);
+    assert_eq!(net.server.shards[second].sockets.len(), 1);
+    // The time of the reservation is over, and nothing of the allocation with it.
+    net.advance(Duration::from_secs(31));
+    assert_eq!(net.server.allocations(), 2);
+    again.refresh(&mut net, 600).expect_success();
+}
+
+#[test]
+fn a_port_that_somebody_else_took_meanwhile_is_508() {
+    let mut net = Setup::default().build();
+    let (_, token) = pair(&mut Client::alice(), &mut net);
+    let shard = &mut net.server.shards[0];
+    shard.sockets.fail_next.push_back(OpenError::PortInUse);
+    redeem(&mut alice_again(), &mut net, &token).expect_error(508);
+    assert_eq!(net.server.ports.usage(AddressFamily::V4).0, 1);
+}
+
 // compliance: 8656-7.2-08, 8656-7.2-23
 #[test]
 fn a_token_is_good_once_for_its_user_and_for_thirty_seconds() {
@@ -78,9 +107,9 @@ fn a_token_is_good_once_for_its_user_and_for_thirty_seconds() {
     late.refresh(&mut net, 0).expect_success();
     net.advance(Duration::from_secs(30));
     redeem(&mut alice_again(), &mut net, &token).expect_error(508);
-    // The port of the reservation is free again, with its socket closed.
+    // The port of the reservation is free again.
     assert_eq!(net.server.allocations(), 1);
-    assert_eq!(net.server.shards[0].sockets.len(), 1);
+    assert_eq!(net.server.ports.usage(AddressFamily::V4).0, 1);
 }
 
 // compliance: 8656-7.2-07
@@ -110,7 +139,7 @@ fn a_retransmission_names_the_same_token() {
     let first = alice.exchange(&mut net, &bytes).unwrap().expect_success();
     assert!(token(&first).is_some());
     assert_eq!(alice.exchange(&mut net, &bytes).unwrap(), first);
-    assert_eq!(net.server.shards[0].sockets.len(), 2);
+    assert_eq!(net.server.ports.usage(AddressFamily::V4).0, 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use turnbuckle_proto::{AttributeType, Method};
+use turnbuckle_proto::{AddressFamily, AttributeType, Method};
 use turnbuckle_relay::{DropReason, Transport};
 use turnbuckle_testkit::{ALICE, Answer, Client, Network, Peer, Request, Setup};
 
@@ -201,7 +201,7 @@ fn without_the_cookie_nothing_is_answered_over_any_transport() {
 }
 
 fn reserved(net: &Network) -> usize {
-    net.server.shards[0].sockets.len() - net.server.allocations()
+    net.server.ports.usage(AddressFamily::V4).0 - net.server.allocations()
 }
 
 /// An error with these attributes behind ERROR-CODE, and of those that tell who asks or sign the answer none.

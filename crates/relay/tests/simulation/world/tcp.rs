@@ -47,7 +47,7 @@ impl World {
             // One to a relayed transport address of this server is somebody's incoming one.
             let is_open = match self.net.server.relay_socket(told.peer) {
                 Some(_) => self.arrives(told.peer, told.from),
-                None => self.random.chance(75),
+                None => self.random.chance(60),
             };
             let now = self.net.clock.now();
             let late = self
