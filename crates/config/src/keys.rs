@@ -22,8 +22,10 @@ macro_rules! example_secret {
     };
 }
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 
 use crate::draft::Draft;
 use crate::fault::Fault;
@@ -119,10 +121,13 @@ impl Key {
         if self.support != Support::Built {
             return None;
         }
-        let table = SECTIONS
-            .iter()
-            .find(|section| section.keys.iter().any(|key| key.name == self.name))?
-            .table;
+        static TABLES: LazyLock<BTreeMap<&str, &str>> = LazyLock::new(|| {
+            let keys = |section: &'static Section| {
+                section.keys.iter().map(|key| (key.name, section.table))
+            };
+            SECTIONS.iter().flat_map(keys).collect()
+        });
+        let table = *TABLES.get(self.name)?;
         match self.toml {
             Toml::Same => Some((table, self.name, false)),
             Toml::Named(field) => Some((table, field, false)),
@@ -257,7 +262,9 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
 
 /// The key of exactly this name; coturn tells upper from lower case.
 pub fn find(name: &str) -> Option<&'static Key> {
-    all().find(|key| key.name == name)
+    static BY_NAME: LazyLock<BTreeMap<&str, &Key>> =
+        LazyLock::new(|| all().map(|key| (key.name, key)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// The key with this one-letter form.
@@ -270,20 +277,28 @@ pub fn nearest(name: &str) -> Option<&'static Key> {
     if let Some(key) = find(name) {
         return Some(key);
     }
-    let plain = |name: &str| {
-        name.trim_start_matches('-')
-            .to_ascii_lowercase()
-            .replace('_', "-")
-    };
+    static PLAIN: LazyLock<Vec<(String, &Key)>> =
+        LazyLock::new(|| all().map(|key| (plain(key.name), key)).collect());
     let wanted = plain(name);
-    if let Some(key) = all().find(|key| plain(key.name) == wanted) {
+    if let Some((_, key)) = PLAIN.iter().find(|(plain, _)| *plain == wanted) {
         return Some(key);
     }
-    let (likeness, key) = all()
-        .map(|key| (strsim::jaro_winkler(&wanted, &plain(key.name)), key))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    let edits = strsim::damerau_levenshtein(&wanted, &plain(key.name));
-    (likeness >= ALIKE && edits <= 1 + wanted.len() / 3).then_some(key)
+    let edits_max = 1 + wanted.len() / 3;
+    let (likeness, plain, key) = PLAIN
+        .iter()
+        // Names whose lengths differ by more take more edits.
+        .filter(|(plain, _)| plain.len().abs_diff(wanted.len()) <= edits_max)
+        .map(|(plain, key)| (strsim::jaro_winkler(&wanted, plain), plain, key))
+        .max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+    let edits = strsim::damerau_levenshtein(&wanted, plain);
+    (likeness >= ALIKE && edits <= edits_max).then_some(key)
+}
+
+/// A name less what people vary in it.
+fn plain(name: &str) -> String {
+    name.trim_start_matches('-')
+        .to_ascii_lowercase()
+        .replace('_', "-")
 }
 
 /// What a key takes, and the function its value goes to.

@@ -3,8 +3,10 @@
 
 mod tables;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -285,15 +287,24 @@ impl Reader<'_> {
 }
 
 /// The fields of a table that stand for one key each, and whether they are true where the key is 0.
-pub(crate) fn fields(
-    section: &Section,
-) -> impl Iterator<Item = (&'static Key, &'static str, bool)> + use<> {
-    let table = section.table;
-    keys::all().filter_map(move |key| {
-        let (of, field, inverted) = key.toml_field()?;
-        (of == table).then_some((key, field, inverted))
-    })
+pub(crate) fn fields(section: &Section) -> impl Iterator<Item = Field> + use<> {
+    static FIELDS: LazyLock<BTreeMap<&str, Vec<Field>>> = LazyLock::new(|| {
+        let mut tables: BTreeMap<&str, Vec<Field>> = BTreeMap::new();
+        for key in keys::all() {
+            if let Some((table, field, inverted)) = key.toml_field() {
+                tables
+                    .entry(table)
+                    .or_default()
+                    .push((key, field, inverted));
+            }
+        }
+        tables
+    });
+    FIELDS.get(section.table).into_iter().flatten().copied()
 }
+
+/// A key, its field, and whether that is true where the key is 0.
+type Field = (&'static Key, &'static str, bool);
 
 /// The value as `turnserver.conf` would have it; nothing where the field asks for nothing.
 fn as_text(

@@ -35,10 +35,13 @@ pub fn config(input: &[u8]) {
     ] {
         let outcome = read(Path::new(name), source, &overrides);
         check(&outcome, source);
-        assert!(
-            outcome == read(Path::new(name), source, &overrides),
-            "a second reading differs"
-        );
+        // It takes as long as the first, so it is not for every input.
+        if input.len().is_multiple_of(4) {
+            assert!(
+                outcome == read(Path::new(name), source, &overrides),
+                "a second reading differs"
+            );
+        }
     }
 }
 

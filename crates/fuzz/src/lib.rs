@@ -58,7 +58,7 @@ pub const TARGETS: [Target; 6] = [
     Target {
         name: "config",
         run: config,
-        input_max: 2048,
+        input_max: 512,
     },
     Target {
         name: "oracle",
