@@ -12,6 +12,7 @@ use crate::draft::{Draft, Format, PlaceOrigin};
 use crate::facility::SyslogFacility;
 use crate::fault::Fault;
 use crate::keys;
+use crate::opaque::prepared;
 use crate::peer::{self, Origin, PeerRule, is_every_mapped_address};
 use crate::process::ProcessName;
 use crate::secret::Secret;
@@ -389,7 +390,10 @@ pub(crate) fn realm(draft: &mut Draft, text: &str) -> Result<(), Fault> {
             "write `realm=example.org` with the domain of the server, or remove the line",
         );
     }
-    draft.settings.realm = (!text.is_empty()).then(|| text.to_owned());
+    draft.settings.realm = match text {
+        "" => None,
+        text => Some(prepared(text, "the realm", false)?),
+    };
     Ok(())
 }
 

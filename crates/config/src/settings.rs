@@ -35,7 +35,8 @@ pub struct Settings {
     pub external_ips: Vec<ExternalIp>,
     /// Ports of relayed transport addresses (`min-port`, `max-port`). Default 49152 to 65535 (RFC 8656 §7.2).
     pub relay_ports: RangeInclusive<u16>,
-    /// Realm of the long-term mechanism (`realm`), at most 127 characters. Default none: the server names one.
+    /// Realm of the long-term mechanism (`realm`), at most 127 characters, prepared by OpaqueString (RFC 8265 §4.2). Default none:
+    /// the server names one.
     pub realm: Option<String>,
     /// Shared secrets of time-limited credentials (`static-auth-secret`, repeatable), the first being the one that
     /// new credentials are made with. Default empty.

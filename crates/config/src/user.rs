@@ -3,12 +3,13 @@
 use std::fmt;
 
 use crate::fault::Fault;
+use crate::opaque::prepared;
 use crate::secret::{REDACTED, Secret};
 
 /// A static account (`user`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// What the client sends as USERNAME.
+    /// What the client sends as USERNAME, prepared by OpaqueString (RFC 8265 §4.2).
     pub name: String,
     /// What it is checked against.
     pub credential: UserCredential,
@@ -29,46 +30,56 @@ impl User {
         }
     }
 
-    /// An account with a password as it is.
+    /// An account with a password.
     pub(crate) fn with_password(name: &str, password: &str) -> Result<Self, Fault> {
-        check_name(name)?;
+        let name = prepared_name(name)?;
         if password.is_empty() {
             return Err(Fault::new("the account has an empty password")
                 .help("write `user=name:password`; an empty password would let anyone in"));
         }
+        let password = prepared(password, "the password of the account", true)?;
         Ok(Self {
-            name: name.to_owned(),
+            name,
             credential: UserCredential::Password(Secret::new(password)),
         })
     }
 
     /// An account with the key made of name, realm and password: 32 hexadecimal digits.
     pub(crate) fn with_key(name: &str, digits: &str) -> Result<Self, Fault> {
-        check_name(name)?;
+        let prepared = prepared_name(name)?;
+        if prepared != name {
+            return Err(Fault::new(
+                "the account has a key, and its name is not as clients send it (RFC 8265 §4.2)",
+            )
+            .help(
+                "write the name in normal form C and make the key of that, or give the password",
+            ));
+        }
         Ok(Self {
-            name: name.to_owned(),
+            name: prepared,
             credential: UserCredential::Key(key(digits)?),
         })
     }
 }
 
-fn check_name(name: &str) -> Result<(), Fault> {
+fn prepared_name(name: &str) -> Result<String, Fault> {
     if name.is_empty() {
         return Err(Fault::new("the account has no name").help("write `user=name:password`"));
     }
+    let name = prepared(name, "the name of the account", false)?;
     if name.len() > USERNAME_MAX_BYTES {
         return Err(Fault::new(format!(
             "the account name is longer than {USERNAME_MAX_BYTES} bytes"
         ))
         .help("RFC 8489 §14.3 sets this limit for USERNAME"));
     }
-    Ok(())
+    Ok(name)
 }
 
 /// What a static account is checked against.
 #[derive(Clone, PartialEq, Eq)]
 pub enum UserCredential {
-    /// The password as written.
+    /// The password, prepared by OpaqueString (RFC 8265 §4.2).
     Password(Secret),
     /// MD5 of `name:realm:password` (RFC 8489 §9.2.2): good only for the realm it was made with.
     Key([u8; 16]),
@@ -148,6 +159,21 @@ mod tests {
         }
         assert!(User::parse(&format!("{}:x", "n".repeat(509))).is_err());
         assert!(User::parse(&format!("{}:x", "n".repeat(508))).is_ok());
+    }
+
+    #[test]
+    fn names_and_passwords_are_prepared() {
+        let decomposed = User::parse("Ju\u{308}rgen:Ko\u{308}ln\u{a0}1").unwrap();
+        let composed = User::parse("J\u{fc}rgen:K\u{f6}ln 1").unwrap();
+        assert_eq!(decomposed, composed);
+        // Of a key nobody knows which name it was made with.
+        let key = "0xbc807ee29df3c9ffa736523fb2c4e8ee";
+        assert!(User::parse(&format!("Ju\u{308}rgen:{key}")).is_err());
+        assert!(User::parse(&format!("J\u{fc}rgen:{key}")).is_ok());
+        for bad in ["b\u{200b}ob:x", "bob:x\u{200b}", "bob:x\ty"] {
+            let fault = User::parse(bad).unwrap_err();
+            assert!(fault.message.contains("RFC 8265"), "{}", fault.message);
+        }
     }
 
     #[test]

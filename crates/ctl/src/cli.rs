@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use turnbuckle_config::opaque_string;
 
 use turnbuckle_config::Transport;
 
@@ -410,14 +411,16 @@ fn suffix(text: &str) -> Result<String, String> {
     user(text)
 }
 
+/// A name as clients send it: a password is made of that.
 fn user(text: &str) -> Result<String, String> {
-    if text.len() > USERNAME_MAX_BYTES {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let name = opaque_string(text, "it", false)?;
+    if name.len() > USERNAME_MAX_BYTES {
         return Err(format!("it is longer than {USERNAME_MAX_BYTES} bytes"));
     }
-    if text.chars().any(char::is_control) {
-        return Err("it holds a control character".to_owned());
-    }
-    Ok(text.to_owned())
+    Ok(name)
 }
 
 /// RFC 8489 §14.3: fewer than 509 bytes.
@@ -430,5 +433,16 @@ mod tests {
     #[test]
     fn command_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn names_are_what_clients_send() {
+        assert_eq!(suffix("alice"), Ok("alice".to_owned()));
+        assert_eq!(suffix("Ju\u{308}rgen"), Ok("J\u{fc}rgen".to_owned()));
+        assert_eq!(user("Ju\u{308}rgen"), user("J\u{fc}rgen"));
+        for bad in ["a\tb", "a\u{200b}"] {
+            assert!(suffix(bad).unwrap_err().contains("RFC 8265"), "{bad:?}");
+        }
+        assert!(suffix(&"n".repeat(509)).is_err());
     }
 }

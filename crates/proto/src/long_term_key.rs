@@ -16,8 +16,7 @@ use zeroize::Zeroizing;
 pub struct LongTermKey(Zeroizing<[u8; LEN]>);
 
 impl LongTermKey {
-    /// Derives the key. The three texts are taken as they are: that is the OpaqueString profile of
-    /// RFC 8265 for ASCII; other texts must come normalised.
+    /// Derives the key. The three texts are taken as they are: they come prepared by the OpaqueString profile (RFC 8265 §4.2).
     pub fn derive(username: &str, realm: &str, password: &str) -> Self {
         let mut md5 = Md5::new();
         for part in [username, ":", realm, ":", password] {
