@@ -53,7 +53,7 @@ pub(crate) struct Way<'a> {
 pub(crate) async fn call_by(server: &Server, way: &Way<'_>) {
     let ip = server.address().ip();
     let credentials = server.credentials("alice");
-    let browser = Browser::start(way).await;
+    let browser = Browser::start(way.home, way.arguments, None).await;
     let outcome = browser.call(&way.url, &credentials).await;
     // Before anything can fail: a browser whose driver is gone would stay.
     browser.close().await;
@@ -76,19 +76,24 @@ pub(crate) async fn call_by(server: &Server, way: &Way<'_>) {
     }
 }
 
-/// Chromium behind ChromeDriver, with the page of the test open.
-struct Browser {
-    client: Client,
+/// Chromium behind ChromeDriver.
+pub(crate) struct Browser {
+    pub(crate) client: Client,
     _driver: Process,
     _profile: TempDir,
 }
 
 impl Browser {
-    async fn start(way: &Way<'_>) -> Self {
+    /// On a screen of this width and height in CSS pixels, if any in particular: that of a phone.
+    pub(crate) async fn start(
+        home: Option<&Path>,
+        arguments: &[String],
+        screen: Option<(u32, u32)>,
+    ) -> Self {
         let profile = TempDir::with_prefix("turnbuckle-chromium-").expect("a temporary directory");
         let mut command = Command::new("chromedriver");
         command.args(["--port=0"]);
-        if let Some(home) = way.home {
+        if let Some(home) = home {
             command.env("HOME", home);
         }
         let driver = Process::start(&mut command);
@@ -96,14 +101,16 @@ impl Browser {
             .wait_for_line(DRIVER_DEADLINE, |line| port_of_driver(line).is_some())
             .and_then(|line| port_of_driver(&line))
             .unwrap_or_else(|| panic!("chromedriver has no port:\n{}", driver.output()));
-        let mut arguments: Vec<String> = CHROMIUM_ARGUMENTS.map(str::to_owned).into();
-        arguments.push(format!("--user-data-dir={}", profile.path().display()));
-        arguments.extend_from_slice(way.arguments);
+        let mut all: Vec<String> = CHROMIUM_ARGUMENTS.map(str::to_owned).into();
+        all.push(format!("--user-data-dir={}", profile.path().display()));
+        all.extend_from_slice(arguments);
+        let mut options = json!({ "args": all });
+        if let Some((width, height)) = screen {
+            let metrics = json!({ "width": width, "height": height, "pixelRatio": 2.0 });
+            options["mobileEmulation"] = json!({ "deviceMetrics": metrics });
+        }
         let mut capabilities = Map::new();
-        capabilities.insert(
-            "goog:chromeOptions".to_owned(),
-            json!({ "args": arguments }),
-        );
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
         let client = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities)
             .connect(&format!("http://127.0.0.1:{port}"))
@@ -144,7 +151,7 @@ impl Browser {
         }
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         self.client.close().await.expect("the browser closes");
     }
 }

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod chromium;
+mod dashboard;
 mod dtls;
+mod metrics;
 mod nat_discovery;
 mod snippets;
 mod streams;

@@ -288,6 +288,11 @@ impl Client {
             .unwrap_or_else(|| panic!("turnutils_uclient closed without its numbers"))
     }
 
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
     /// What it printed while it failed.
     fn fail(mut self) -> String {
         let status = self.process.wait(CLIENT_DEADLINE);

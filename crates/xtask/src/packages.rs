@@ -60,14 +60,21 @@ fn install(steps: &mut Steps, packages: &[Package]) {
             ])
             .args(&names),
     );
-    if names.contains(&"coturn") && Path::new("/run/systemd/system").exists() {
-        // Only its client tools are wanted; the package would also serve port 3478 from now on.
-        steps.run(
-            "coturn's service off",
-            apt_get
-                .privileged("systemctl")
-                .args(["disable", "--now", "coturn.service"]),
-        );
+    // Only their tools are wanted; the packages would also serve ports from now on.
+    for (name, step) in [
+        ("coturn", "coturn's service off"),
+        ("prometheus", "prometheus' service off"),
+    ] {
+        if names.contains(&name) && Path::new("/run/systemd/system").exists() {
+            steps.run(
+                step,
+                apt_get.privileged("systemctl").args([
+                    "disable",
+                    "--now",
+                    &format!("{name}.service"),
+                ]),
+            );
+        }
     }
 }
 
@@ -134,7 +141,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 15] = [
+const PACKAGES: [Package; 17] = [
     Package {
         name: "coturn",
         program: Some("turnutils_uclient"),
@@ -191,6 +198,15 @@ const PACKAGES: [Package; 15] = [
     Package {
         name: "lintian",
         program: Some("lintian"),
+    },
+    // Prometheus' own checker of metrics, and its parsers of both forms.
+    Package {
+        name: "prometheus",
+        program: Some("promtool"),
+    },
+    Package {
+        name: "python3-prometheus-client",
+        program: None,
     },
     Package {
         name: "python3-gi",
