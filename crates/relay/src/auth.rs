@@ -350,6 +350,38 @@ impl Credentials {
     }
 }
 
+/// What a password is good for, under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PasswordFit {
+    /// It is that of the static user.
+    OfUser,
+    /// It was made with the secret at this place of [`Credentials::secrets`].
+    OfSecret(usize),
+    /// It fits nothing, or the name is of neither kind.
+    Wrong,
+}
+
+impl Credentials {
+    /// What `password` is for this name, whether or not the name has expired: for the operator, not for requests.
+    pub fn password_fit(&self, realm: &str, username: &str, password: &str) -> PasswordFit {
+        if let Some(keys) = self.users.find(username) {
+            let is_same = UserKeys::derive(username, realm, password).md5 == keys.md5;
+            return if is_same {
+                PasswordFit::OfUser
+            } else {
+                PasswordFit::Wrong
+            };
+        }
+        if rest::parse(username, self.separator).is_none() {
+            return PasswordFit::Wrong;
+        }
+        self.secrets
+            .iter()
+            .position(|secret| rest::password(&secret.0, username).as_str() == password)
+            .map_or(PasswordFit::Wrong, PasswordFit::OfSecret)
+    }
+}
+
 impl Owner {
     pub(crate) fn new(username: &str, keys: UserKeys, expiry: Option<u64>) -> Self {
         Self {
@@ -358,5 +390,32 @@ impl Owner {
             keys,
             expiry,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_password_is_good_for() {
+        let mut users = Users::default();
+        users.insert("carol", "realm", UserKeys::derive("carol", "realm", "hers"));
+        let credentials = Credentials {
+            secrets: vec![SharedSecret::new(b"new"), SharedSecret::new(b"old")],
+            separator: ':',
+            users,
+            anonymous: false,
+        };
+        let fit = |name: &str, password: &str| credentials.password_fit("realm", name, password);
+        let made = |secret: &[u8], name: &str| rest::password(secret, name).as_str().to_owned();
+        assert_eq!(fit("carol", "hers"), PasswordFit::OfUser);
+        assert_eq!(fit("carol", "his"), PasswordFit::Wrong);
+        assert_eq!(
+            fit("1:dave", &made(b"old", "1:dave")),
+            PasswordFit::OfSecret(1)
+        );
+        assert_eq!(fit("1:dave", &made(b"other", "1:dave")), PasswordFit::Wrong);
+        assert_eq!(fit("dave", &made(b"new", "dave")), PasswordFit::Wrong);
     }
 }

@@ -78,7 +78,8 @@ pub enum Event {
     },
     /// A Binding request was answered; told only where [`Config::tell_bindings`](crate::Config::tell_bindings) asks for it.
     Bound { path: ClientPath },
-    /// A request was refused. Challenges and stale nonces are not told: they are part of every session.
+    /// A request was refused. Challenges are not told: they are part of every session. A stale nonce is, and is no news either: the
+    /// request was genuine, and the client tries again with a fresh one.
     Rejected {
         path: ClientPath,
         method: Method,

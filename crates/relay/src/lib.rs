@@ -67,7 +67,7 @@ pub use allocation::{AllocationId, Traffic};
 pub use alternate::Alternates;
 pub use auth::nonce::NonceKey;
 pub use auth::users::{UserKeys, Users};
-pub use auth::{Credentials, SharedSecret, Unauthorized};
+pub use auth::{Credentials, PasswordFit, SharedSecret, Unauthorized};
 pub use bandwidth::Bucket;
 pub use channel::ChannelBinding;
 pub use config::{Config, DefaultFamily, Lifetimes, Services};

@@ -99,7 +99,7 @@ impl Reject {
     pub(crate) const fn is_routine(&self) -> bool {
         matches!(
             self,
-            Self::Unauthorized(Unauthorized::Challenge) | Self::StaleNonce | Self::TryAlternate(_)
+            Self::Unauthorized(Unauthorized::Challenge) | Self::TryAlternate(_)
         )
     }
 }

@@ -62,6 +62,11 @@ impl Users {
         self.by_hash.clear();
     }
 
+    /// True if there is a user of this name.
+    pub fn has(&self, username: &str) -> bool {
+        self.by_name.contains_key(username)
+    }
+
     /// True if every user's password was known, so that each algorithm is good for all.
     pub(crate) fn all_have_sha256(&self) -> bool {
         self.by_name.values().all(|keys| keys.sha256.is_some())

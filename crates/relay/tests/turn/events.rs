@@ -188,7 +188,7 @@ fn the_claimed_name_of_a_stranger_is_shortened() {
 }
 
 #[test]
-fn challenges_and_stale_nonces_are_no_news() {
+fn challenges_are_not_told_and_stale_nonces_are() {
     let mut net = Setup::default().build();
     let mut alice = Client::alice();
     let rejects = rejects_of(&mut net, |net| {
@@ -198,7 +198,8 @@ fn challenges_and_stale_nonces_are_no_news() {
         let stale = alice.ask_once(net, &Request::allocate()).unwrap();
         stale.expect_error(438);
     });
-    assert_eq!(rejects, []);
+    assert_eq!(rejects.len(), 1);
+    assert_eq!(rejects[0].1, Reject::StaleNonce);
     assert_eq!(net.server.stats().rejected(401), 1);
     assert_eq!(net.server.stats().rejected(438), 1);
 }
