@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,6 +108,153 @@ async fn top_finds_who_moves_data() {
     assert_eq!(top["networks"][0]["network"], "127.0.0.0/24");
     assert_eq!(top["networks"][0]["sessions"], 2);
     server.stop();
+}
+
+#[tokio::test]
+async fn a_user_is_explained_and_shut_out() {
+    let server = start("user-quota=3");
+    let alice = server.credentials("alice");
+    let wrong = Credentials::new(&alice.username, "not the password");
+    Caller::connect(&server, &wrong)
+        .await
+        .client
+        .allocate()
+        .await
+        .err()
+        .expect("a refusal");
+    let caller = Caller::connect(&server, &alice).await;
+    let _relay = caller.client.allocate().await.expect("an allocation");
+
+    let ask = |password: &str| {
+        let mut turnctl = Command::new(turnctl())
+            .args(["explain", "user", &alice.username, "--password-stdin"])
+            .arg("--json")
+            .arg("--socket")
+            .arg(socket(&server))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("turnctl runs");
+        let mut stdin = turnctl.stdin.take().expect("a pipe");
+        writeln!(stdin, "{password}").expect("it reads");
+        drop(stdin);
+        let output = turnctl.wait_with_output().expect("it ends");
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        answer
+    };
+    let answer = ask(&alice.password);
+    assert_eq!(answer["password"]["of_secret"], 1);
+    assert_eq!(answer["stable_name"], "alice");
+    assert_eq!(answer["quota"]["held"], 1);
+    assert_eq!(answer["quota"]["limit"], 3);
+    assert_eq!(answer["failures"][0]["reason"], "wrong-secret");
+    assert_eq!(answer["failures"][0]["source"], "127.0.0.1");
+    assert_eq!(ask("not the password")["password"], "wrong");
+    let text = told(&server, &["explain", "user", &alice.username]);
+    assert!(
+        text.contains("can log in, with the right password"),
+        "{text}"
+    );
+    assert!(
+        text.contains("from 127.0.0.1: Allocate 401, wrong password"),
+        "{text}"
+    );
+
+    assert_eq!(told(&server, &["revoked"]), "No user is revoked\n");
+    assert_eq!(
+        told(&server, &["revoke", &alice.username]),
+        "alice is revoked; 1 session ended\n"
+    );
+    assert_eq!(told(&server, &["revoked"]), "alice\n");
+    let again = Caller::connect(&server, &alice).await;
+    again.client.allocate().await.err().expect("a refusal");
+    let text = told(&server, &["explain", "user", "1795207443:alice"]);
+    assert!(text.contains("it is revoked"), "{text}");
+    assert_eq!(
+        told(&server, &["unrevoke", "alice"]),
+        "alice is no longer revoked\n"
+    );
+    let again = Caller::connect(&server, &alice).await;
+    let _relay = again.client.allocate().await.expect("an allocation");
+    let log = server.stop();
+    for secret in [&*alice.password, "not the password", "a-secret-that"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[test]
+fn peers_are_explained_by_the_rules_in_force() {
+    let server = start("denied-peer-ip=8.8.0.0/16\nexternal-ip=203.0.113.7");
+    for (address, verdict, rule) in [
+        ("127.0.0.1", "allowed", Some("allowed-peer-ip=127.0.0.1")),
+        ("8.8.4.4", "denied", Some("denied-peer-ip=8.8.0.0/16")),
+        (
+            "64:ff9b::8.8.4.4",
+            "denied",
+            Some("denied-peer-ip=8.8.0.0/16"),
+        ),
+        ("10.1.2.3", "denied", Some("10.0.0.0/8")),
+        ("203.0.113.7", "allowed_where_relayed", None),
+        ("9.9.9.9", "allowed", None),
+    ] {
+        let answer = object(&server, &["explain", "peer", address, "--json"]);
+        assert_eq!(answer["verdict"], verdict, "{answer}");
+        match rule {
+            Some(rule) => assert!(answer["rule"].as_str().unwrap().contains(rule), "{answer}"),
+            None => assert_eq!(answer["rule"], Value::Null),
+        }
+    }
+    let text = told(&server, &["explain", "peer", "64:ff9b::8.8.4.4"]);
+    assert!(
+        text.contains("stands for 8.8.4.4, spelled as NAT64"),
+        "{text}"
+    );
+    server.stop();
+}
+
+#[test]
+fn the_server_is_changed_while_it_runs() {
+    let server = start("user-quota=5");
+    assert_eq!(told(&server, &["loglevel"]), "info\n");
+    assert_eq!(told(&server, &["loglevel", "debug"]), "");
+    assert_eq!(told(&server, &["loglevel"]), "debug\n");
+
+    let path = server.config_path();
+    let file = fs::read_to_string(&path).unwrap();
+    let reload = || run(&socket(&server), &["reload"]);
+    fs::write(&path, file.replace("user-quota=5", "user-quota=7")).unwrap();
+    let output = reload();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(text.contains("In force now:\n  user-quota:"), "{text}");
+    fs::write(&path, file.clone() + "min-port=60000\nmax-port=5\n").unwrap();
+    let output = reload();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("error: "), "{text}");
+    let answer = object(&server, &["explain", "user", "alice", "--json"]);
+    assert_eq!(answer["quota"]["limit"], 7);
+
+    let status = told(&server, &["status"]);
+    assert!(status.contains(" is ready, up "), "{status}");
+    assert!(status.contains("  sessions      0 of 1200\n"), "{status}");
+    let info = told(&server, &["info"]);
+    assert_eq!(info.lines().count(), 7, "{info}");
+    assert!(info.contains("\nActive TURN sessions: 0\n"), "{info}");
+    println!("{status}\n{info}");
+    server.stop();
+}
+
+#[test]
+fn a_drain_that_is_over_ends_the_server() {
+    let server = start("");
+    assert_eq!(
+        told(&server, &["drain", "--cancel"]),
+        "The server was not being drained\n"
+    );
+    let text = told(&server, &["drain", "--deadline", "1h"]);
+    assert!(text.starts_with("Draining: 0 sessions left"), "{text}");
+    server.expect_log("it ends", |line| line.contains("stopped"));
 }
 
 #[test]

@@ -71,6 +71,10 @@ pub(crate) enum Command {
     /// converted, any other as turnserver.conf. The server need not run.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Show the running server on one screen
+    Status(LookArgs),
+    /// Show version, uptime, sessions, and what the process uses
+    Info(LookArgs),
     /// List live sessions, the oldest first
     Sessions(SessionsArgs),
     /// End the sessions of a user, who may start new ones at once
@@ -79,6 +83,25 @@ pub(crate) enum Command {
     ///
     /// A table that is drawn again every two seconds; `q` or Ctrl-C ends it.
     Top(TopArgs),
+    /// Print the level of the log, or change it until the next reload
+    #[command(name = "loglevel")]
+    LogLevel(LogLevelArgs),
+    /// Have the server read its configuration anew, and show what is otherwise
+    ///
+    /// Exit status: 0 if all of it is in force, 3 if some of it takes a restart, 1 if the file is wrong and the server goes on as
+    /// before.
+    Reload(SocketArgs),
+    /// Take no new sessions, and end the server when those that are there have ended
+    Drain(DrainArgs),
+    /// Say why a peer is refused, or why a user cannot log in
+    #[command(subcommand)]
+    Explain(ExplainCommand),
+    /// Shut a user out: sessions end, and no new ones are granted until `unrevoke`
+    Revoke(UserArgs),
+    /// Let a user in again
+    Unrevoke(UserArgs),
+    /// List the users that are shut out
+    Revoked(LookArgs),
     /// Print the version of the running server
     Version(SocketArgs),
     /// Change over from coturn to this server, or back
@@ -99,6 +122,14 @@ pub(crate) enum Command {
     /// Write the manual pages of both programs and of their configuration files
     #[command(hide = true)]
     Man(ManArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// Which rule decides about a peer address, as the running server has them
+    Peer(ExplainPeerArgs),
+    /// Whether a user could log in now, and what was refused lately
+    User(ExplainUserArgs),
 }
 
 #[derive(Debug, Subcommand)]
@@ -177,6 +208,66 @@ pub(crate) struct UserArgs {
     /// A time-limited name, the part of it behind the expiry, or the name of an account
     #[arg(value_parser = user)]
     pub(crate) user: String,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+/// A look at something.
+#[derive(Debug, Args)]
+pub(crate) struct LookArgs {
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogLevelArgs {
+    /// The least severe level that is logged from now on
+    #[arg(value_parser = ["error", "warning", "info", "debug", "trace"])]
+    pub(crate) level: Option<String>,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// End after this time whoever is left (a number with s, m, h or d; seconds without) [default: never]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(crate) deadline: Option<u64>,
+    /// Server that new clients are sent to, with its port if it is not 3478 [default: they are refused]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) redirect: Option<String>,
+    /// Take new sessions again
+    #[arg(long, conflicts_with_all = ["deadline", "redirect"])]
+    pub(crate) cancel: bool,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainPeerArgs {
+    /// An IPv4 or IPv6 address
+    pub(crate) address: std::net::IpAddr,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainUserArgs {
+    /// The name as the client has it, or the part of it behind the expiry
+    #[arg(value_parser = user)]
+    pub(crate) user: String,
+    /// Read the password of the client from standard input, and say what it fits
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) socket: SocketArgs,
 }
@@ -402,6 +493,14 @@ pub(crate) enum Format {
     Matrix,
     /// Assignments for a shell
     Env,
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    match Expiry::parse(text) {
+        Ok(Expiry::After(seconds)) => Ok(seconds),
+        Ok(Expiry::At(_)) => Err("it is a number with s, m, h or d".to_owned()),
+        Err(wrong) => Err(wrong),
+    }
 }
 
 fn suffix(text: &str) -> Result<String, String> {

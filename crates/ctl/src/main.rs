@@ -28,7 +28,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cli::{Cli, Command, ConfigCommand};
+use crate::cli::{Cli, Command, ConfigCommand, ExplainCommand};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
@@ -39,9 +39,19 @@ fn main() -> ExitCode {
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
         Command::Config(ConfigCommand::Convert(args)) => config_convert::run(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show::run(&args),
+        Command::Status(args) => live::status::run(&args),
+        Command::Info(args) => live::info::run(&args),
         Command::Sessions(args) => live::sessions::run(&args),
         Command::Disconnect(args) => live::disconnect::run(&args),
         Command::Top(args) => live::top::run(&args),
+        Command::LogLevel(args) => live::log_level::run(&args),
+        Command::Reload(args) => live::reload::run(&args),
+        Command::Drain(args) => live::drain::run(&args),
+        Command::Explain(ExplainCommand::Peer(args)) => live::explain::peer(&args),
+        Command::Explain(ExplainCommand::User(args)) => live::explain::user(&args),
+        Command::Revoke(args) => live::revoke::add(&args),
+        Command::Unrevoke(args) => live::revoke::remove(&args),
+        Command::Revoked(args) => live::revoke::list(&args),
         Command::Version(args) => live::version::run(&args),
         Command::Migrate(args) => unix_time().and_then(|now| migrate::run(&args, now)),
         Command::DetectIp(args) => detect_ip::run(&args),

@@ -58,6 +58,49 @@ fn disconnect_says_how_many() {
 }
 
 #[test]
+fn status_is_one_screen() {
+    let busy = r#"{"version":"9.8.7","state":"draining","uptime_seconds":93784,
+        "sessions":{"live":41,"limit":1200,"udp":30,"tcp":0,"tls":11,"dtls":0},
+        "relay_ports":{"free":16343,"total":16384},
+        "traffic":{"over_seconds":0.5,"to_peers":{"bits_per_second":12345678.0,"packets_per_second":5012.4},
+                   "to_clients":{"bits_per_second":999.0,"packets_per_second":1.0}},
+        "drops":[{"reason":"drop_no_permission","count":1234,"per_second":2.0},{"reason":"drop_malformed","count":1,"per_second":0.0}],
+        "certificates":[{"path":"/etc/a.pem","names":["turn.example.org","b"],"not_after_unix_seconds":1800000000,
+                         "expires_in_seconds":864000},
+                        {"path":"/etc/b.pem","names":[],"not_after_unix_seconds":1700000000,"expires_in_seconds":-90}],
+        "health":[{"severity":"warning","text":"state: draining","help":"send new clients to another server"}]}"#;
+    let quiet = r#"{"version":"9.8.7","state":"ready","uptime_seconds":1,
+        "sessions":{"live":0,"limit":null,"udp":0,"tcp":0,"tls":0,"dtls":0},"relay_ports":{"free":10,"total":10},
+        "traffic":{"over_seconds":0.5,"to_peers":{"bits_per_second":0.0,"packets_per_second":0.0},
+                   "to_clients":{"bits_per_second":0.0,"packets_per_second":0.0}},
+        "drops":[],"certificates":[],"health":[]}"#;
+    for (name, answer) in [("status_busy", busy), ("status_quiet", quiet)] {
+        let server = FakeServer::answering(200, answer);
+        assert_snapshot!(name, server.run(&["status"]));
+        assert_eq!(server.request(), "GET /v1/status");
+    }
+}
+
+#[test]
+fn info_is_seven_lines() {
+    let answer = r#"{"version":"9.8.7","system":"Linux 6.1.0","uptime_seconds":93784,"sessions":3,"threads":9,"cpu_seconds":12.345,
+        "resident_memory_bytes":14680065,
+        "queue_drops":{"kernel_receive":1,"between_shards":2,"slow_readers":3,"log":4}}"#;
+    let server = FakeServer::answering(200, answer);
+    assert_snapshot!(server.run(&["info"]), @r"
+    exit status: 0
+    --- stdout
+    Turnbuckle 9.8.7 on Linux 6.1.0
+    Uptime: 1 days, 2 hours, 3 minutes, 4 seconds
+    Active TURN sessions: 3
+    Threads: 9
+    Total CPU usage (seconds): 12.35
+    Resident memory (MiB): 15
+    Queue drops: 10 (kernel receive 1, between shards 2, slow readers 3, log 4)
+    ");
+}
+
+#[test]
 fn top_once_is_three_tables() {
     let answer = r#"{"over_seconds":1.02,"sessions":3,
         "users":[{"user":"alice","sessions":2,"to_peers_bits_per_second":2400000.0,"to_clients_bits_per_second":81920.0,
@@ -69,6 +112,166 @@ fn top_once_is_three_tables() {
         "networks":[]}"#;
     let server = FakeServer::answering(200, answer);
     assert_snapshot!(server.run(&["top", "--once"]));
+}
+
+#[test]
+fn reload_shows_what_is_otherwise() {
+    let change = |key: &str, text: &str| format!(r#"{{"key":"{key}","text":"{text}"}}"#);
+    let quota = change("user-quota", "12 becomes 20");
+    let threads = change("relay-threads", "2 becomes 4");
+    for (name, applied, needs_restart) in [
+        ("reload_of_both", &quota, &threads),
+        ("reload_of_nothing", &String::new(), &String::new()),
+    ] {
+        let answer = format!(r#"{{"applied":[{applied}],"needs_restart":[{needs_restart}]}}"#);
+        let server = FakeServer::answering(200, &answer);
+        assert_snapshot!(name, server.run(&["reload"]));
+        assert_eq!(server.request(), "POST /v1/reload");
+    }
+    let server = FakeServer::answering(409, r#"{"error":"`min-port` is above `max-port`"}"#);
+    assert_snapshot!(server.run(&["reload"]), @r"
+    exit status: 1
+    --- stderr
+    error: `min-port` is above `max-port`
+    ");
+}
+
+#[test]
+fn the_level_of_the_log() {
+    let server = FakeServer::answering(200, r#"{"level":"info"}"#);
+    assert_snapshot!(server.run(&["loglevel"]), @r"
+    exit status: 0
+    --- stdout
+    info
+    ");
+    assert_eq!(server.request(), "GET /v1/loglevel");
+    let server = FakeServer::answering(200, r#"{"level":"debug"}"#);
+    assert_eq!(server.run(&["loglevel", "debug"]), "exit status: 0\n");
+    assert_eq!(server.request(), "PUT /v1/loglevel\n{\"level\":\"debug\"}");
+    let directory = TempDir::new().unwrap();
+    let told = run(&directory.path().join("s"), &["loglevel", "loud"]);
+    assert!(told.starts_with("exit status: 2\n"), "{told}");
+}
+
+#[test]
+fn drain_says_what_happens_now() {
+    let server = FakeServer::answering(200, r#"{"sessions":7}"#);
+    let args = ["drain", "--deadline", "1h", "--redirect", "203.0.113.8"];
+    assert_snapshot!(server.run(&args), @r"
+    exit status: 0
+    --- stdout
+    Draining: 7 sessions left, new ones are sent to 203.0.113.8:3478; the server ends when all have ended, in 1 h at the latest
+    ");
+    assert_eq!(
+        server.request(),
+        "PUT /v1/drain\n{\"deadline_seconds\":3600,\"redirect\":[\"203.0.113.8:3478\"]}"
+    );
+    let server = FakeServer::answering(200, r#"{"sessions":1}"#);
+    assert_snapshot!(server.run(&["drain"]), @r"
+    exit status: 0
+    --- stdout
+    Draining: 1 session left, new ones are refused; the server ends when all have ended
+    ");
+    let server = FakeServer::answering(200, r#"{"was_draining":true}"#);
+    assert_snapshot!(server.run(&["drain", "--cancel"]), @r"
+    exit status: 0
+    --- stdout
+    The server takes new sessions again
+    ");
+    assert_eq!(server.request(), "DELETE /v1/drain");
+}
+
+#[test]
+fn users_are_shut_out_and_let_in() {
+    let answer = r#"{"user":"eve","was_revoked":false,"ended":2,"outlives_restart":false}"#;
+    let server = FakeServer::answering(200, answer);
+    assert_snapshot!(server.run(&["revoke", "1795207443:eve"]), @r"
+    exit status: 0
+    --- stdout
+    eve is revoked; 2 sessions ended
+    --- stderr
+    note: the server forgets this when it is started anew: it has no state-directory
+    ");
+    assert_eq!(server.request(), "PUT /v1/revoked/1795207443%3Aeve");
+    let server = FakeServer::answering(200, r#"{"user":"eve","was_revoked":false}"#);
+    assert_snapshot!(server.run(&["unrevoke", "eve"]), @r"
+    exit status: 1
+    --- stderr
+    error: eve is not revoked
+     = help: `turnctl revoked` lists those who are
+    ");
+    let list = r#"{"users":["eve","mallory\u001b"],"outlives_restart":true}"#;
+    let server = FakeServer::answering(200, list);
+    assert_snapshot!(server.run(&["revoked"]), @r"
+    exit status: 0
+    --- stdout
+    eve
+    mallory\u{1b}
+    ");
+}
+
+#[test]
+fn peers_are_explained() {
+    for (name, answer) in [
+        (
+            "peer_denied_by_rule",
+            r#"{"address":"10.1.2.3","verdict":"denied","rule":"rule denied-peer-ip=10.0.0.0/8 (line 12)","embedded":null,
+                "is_own_relay_address":false,"is_own_host":false}"#,
+        ),
+        (
+            "peer_denied_as_embedded",
+            r#"{"address":"64:ff9b::a00:1","verdict":"denied","rule":"built-in rule 10.0.0.0/8 (private use, RFC 1918)",
+                "embedded":{"address":"10.0.0.1","spelling":"NAT64 (RFC 6052)"},"is_own_relay_address":false,"is_own_host":false}"#,
+        ),
+        (
+            "peer_own_relay",
+            r#"{"address":"203.0.113.7","verdict":"allowed_where_relayed","rule":null,"embedded":null,
+                "is_own_relay_address":true,"is_own_host":false}"#,
+        ),
+        (
+            "peer_allowed",
+            r#"{"address":"8.8.8.8","verdict":"allowed","rule":null,"embedded":null,"is_own_relay_address":false,
+                "is_own_host":false}"#,
+        ),
+    ] {
+        let server = FakeServer::answering(200, answer);
+        assert_snapshot!(name, server.run(&["explain", "peer", "64:ff9b::10.0.0.1"]));
+        assert_eq!(
+            server.request(),
+            "GET /v1/explain/peer/64%3Aff9b%3A%3Aa00%3A1"
+        );
+    }
+}
+
+#[test]
+fn users_are_explained() {
+    let answer = |more: &str| {
+        format!(
+            r#"{{"user":"1795207443:alice","stable_name":"alice","anonymous":false,"static_account":false,
+             "secrets":2,"revoked":false,"quota":{{"held":1,"limit":12,"total_held":40,"total_limit":1200}},{more}}}"#
+        )
+    };
+    let expired = r#""time_limited":{"expires_unix_seconds":1795207443,"expires_in_seconds":-700},"password":"wrong",
+        "failures":[
+        {"username":"1795207443:alice","source":"192.0.2.7","method":"Allocate","reason":"expired","code":401,
+         "text":"the credential expired 3 s ago","count":12,"first_seconds_ago":697,"last_seconds_ago":4},
+        {"username":"1795200000:alice","source":"2001:db8::1","method":"Refresh","reason":"stale-nonce","code":438,
+         "text":"the nonce is too old, or was made for another address","count":1,"first_seconds_ago":61,"last_seconds_ago":61}]"#;
+    let good = r#""time_limited":{"expires_unix_seconds":1795207443,"expires_in_seconds":3600},"password":{"of_secret":2},
+        "failures":[]"#;
+    for (name, more) in [("user_expired", expired), ("user_good", good)] {
+        let server = FakeServer::answering(200, &answer(more));
+        assert_snapshot!(name, server.run(&["explain", "user", "1795207443:alice"]));
+        assert_eq!(
+            server.request(),
+            "POST /v1/explain/user\n{\"password\":null,\"user\":\"1795207443:alice\"}"
+        );
+    }
+    let unknown = r#"{"user":"bob","stable_name":"bob","anonymous":false,"static_account":false,"time_limited":null,
+        "secrets":1,"password":"not_given","revoked":true,"quota":{"held":12,"limit":12,"total_held":40,"total_limit":null},
+        "failures":[]}"#;
+    let server = FakeServer::answering(200, unknown);
+    assert_snapshot!("user_unknown", server.run(&["explain", "user", "bob"]));
 }
 
 #[test]

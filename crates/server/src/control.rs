@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use turnbuckle_config::Settings;
-use turnbuckle_relay::{EndReason, Limits, Quota, RelayedPorts, Session};
+use turnbuckle_relay::{Config, EndReason, Limits, Quota, RelayedPorts, Session};
 
 use crate::clock;
 use crate::log::Log;
@@ -183,6 +183,11 @@ impl Control {
             let revoked = &operation.revoked;
             (Arc::clone(revoked.names()), revoked.is_kept())
         })
+    }
+
+    /// The parameters that the shards go by.
+    pub(crate) fn config(&self) -> Result<Config> {
+        self.operate(|operation| operation.config())
     }
 
     /// Has the main thread do something, which must not be the caller.

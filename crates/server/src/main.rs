@@ -15,6 +15,7 @@ mod clock;
 #[allow(dead_code, reason = "asked by whoever looks after the server")]
 mod control;
 mod deployment;
+mod failures;
 mod health;
 mod http;
 mod listen;

@@ -118,7 +118,7 @@ impl Operation {
     }
 
     /// The parameters that are in force.
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = self.deployment.config.clone();
         config.revoked = Arc::clone(self.revoked.names());
         if let Some(drain) = &self.drain {

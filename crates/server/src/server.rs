@@ -18,10 +18,12 @@ use crate::cli::Args;
 use crate::clock::{self, Clock};
 use crate::control::{Control, Controlled, Shard, ShardKind, Shards, State};
 use crate::deployment::Deployment;
+use crate::failures::Failures;
 use crate::http::insight::Insight;
 use crate::http::{AdminSocket, Http, Site, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
+use crate::metrics::Source;
 use crate::operation::{DrainTarget, Operation, Progress};
 use crate::privileges::Identity;
 use crate::revoked::Revoked;
@@ -76,7 +78,12 @@ pub(crate) fn run(
     let (notices, inbox) = mpsc::channel();
     let clock = Clock::start();
     let (events, to_log) = sync_channel(EVENTS_WAITING);
-    let session_log = SessionLog::new(clock.clone(), deployment.config.credentials.separator);
+    let failures = Failures::default();
+    let session_log = SessionLog::new(
+        clock.clone(),
+        deployment.config.credentials.separator,
+        failures.clone(),
+    );
     let session_log = spawn("session-log", move || session_log.run(&to_log))?;
     let config = Arc::new(Config {
         revoked: Arc::clone(revoked.names()),
@@ -141,7 +148,7 @@ pub(crate) fn run(
         tls: tls.clone(),
         notices,
     });
-    let _http = serve_http(admin_socket, insight, &control)?;
+    let _http = serve_http(admin_socket, insight, &control, failures)?;
     let mut operation = Operation {
         control: control.clone(),
         args,
@@ -281,12 +288,17 @@ fn serve_http(
     admin_socket: Option<AdminSocket>,
     insight: Option<Insight>,
     control: &Control,
+    failures: Failures,
 ) -> Result<Option<Http>> {
     let mut sites = Vec::new();
     sites.extend(insight.map(|insight| insight.site(control.clone())));
     if let Some(socket) = admin_socket {
         tracing::info!("turnctl reaches this server at {}", socket.path().display());
-        sites.push(Site::admin(socket, admin::router(control.clone())));
+        let source = Source::new(control.clone(), None);
+        sites.push(Site::admin(
+            socket,
+            admin::router(control.clone(), source, failures),
+        ));
     }
     if sites.is_empty() {
         return Ok(None);

@@ -17,6 +17,7 @@ use turnbuckle_relay::{
 
 use self::peers::Peers;
 use crate::clock::Clock;
+use crate::failures::Failures;
 use crate::throttle::Throttle;
 
 /// Writes events down until their senders are gone.
@@ -28,6 +29,7 @@ pub(crate) struct SessionLog {
     live: HashMap<(u8, AllocationId), Live>,
     refusals: Throttle,
     bindings: Throttle,
+    failures: Failures,
 }
 
 /// What is known of a session besides what its last event says.
@@ -38,14 +40,15 @@ struct Live {
 }
 
 impl SessionLog {
-    /// `separator` stands between expiry and user in names made from a secret.
-    pub(crate) fn new(clock: Clock, separator: char) -> Self {
+    /// `separator` stands between expiry and user in names made from a secret; refusals are remembered in `failures` as well.
+    pub(crate) fn new(clock: Clock, separator: char, failures: Failures) -> Self {
         Self {
             clock,
             separator,
             live: HashMap::new(),
             refusals: Throttle::new("refused requests"),
             bindings: Throttle::new("Binding requests"),
+            failures,
         }
     }
 
@@ -106,6 +109,12 @@ impl SessionLog {
                 username,
                 reject,
             } => {
+                self.failures
+                    .record(&path, method, username.as_ref(), &reject);
+                if reject == Reject::StaleNonce {
+                    // Part of every long session.
+                    return;
+                }
                 let client = path.five_tuple.client.0;
                 let what = (client.ip(), method.to_string(), &username, reject.code());
                 if self.refusals.admit(now.instant, what) {

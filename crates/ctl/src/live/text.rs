@@ -1,5 +1,7 @@
 //! Quantities and names in words. Owns the rounding; what comes from outside cannot move the cursor or forge a line.
 
+use std::fmt::Write as _;
+
 /// A name that somebody else chose, with everything that a terminal would obey written out.
 pub(crate) fn plain(name: &str) -> String {
     let mut plain = String::with_capacity(name.len());
@@ -51,6 +53,35 @@ fn scaled(value: f64, step: f64, units: [&str; 4]) -> String {
     format!("{value:.digits$} {unit}")
 }
 
+/// Such as `2 d 3 h`: the two largest units.
+pub(crate) fn time(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let mut left = seconds;
+    let mut text = String::new();
+    let mut shown = 0;
+    for (size, unit) in units {
+        let count = left / size;
+        left %= size;
+        if count > 0 && shown < 2 {
+            let gap = if shown == 0 { "" } else { " " };
+            // Writing to a `String` cannot fail.
+            let _ = write!(text, "{gap}{count} {unit}");
+        }
+        shown += usize::from(shown > 0 || count > 0);
+    }
+    if text.is_empty() {
+        "0 s".to_owned()
+    } else {
+        text
+    }
+}
+
+/// `1 session`, `2 sessions`.
+pub(crate) fn counted(count: u64, word: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {word}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +103,18 @@ mod tests {
         assert_eq!(bit_rate(12_345_678.0), "12.3 Mbit/s");
         assert_eq!(bit_rate(5e13), "50000.0 Gbit/s");
         assert_eq!((kib(511), kib(512), kib(2048)), (0, 1, 2));
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (3_600, "1 h"),
+            (3_605, "1 h"),
+            (90_061, "1 d 1 h"),
+            (86_400 + 120, "1 d"),
+        ] {
+            assert_eq!(time(seconds), text);
+        }
+        assert_eq!(counted(1, "session"), "1 session");
+        assert_eq!(counted(0, "session"), "0 sessions");
     }
 }

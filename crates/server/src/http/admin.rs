@@ -3,20 +3,29 @@
 //! Owns the paths and the shape of each answer. Must not keep account of anything but what `top` compares with, and never answers
 //! with a secret.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use anyhow::Result;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use serde_json::json;
 use turnbuckle_proto::rest;
 
 use super::{error, json};
 use crate::clock;
 use crate::control::Control;
+use crate::failures::Failures;
+use crate::metrics::Source;
 
+mod explain;
+mod operations;
+mod overview;
 mod sessions;
 mod top;
 
@@ -24,23 +33,45 @@ mod top;
 #[derive(Clone)]
 struct Admin {
     control: Control,
+    failures: Failures,
+    source: Source,
     top: Arc<Mutex<top::Sampler>>,
 }
 
 /// Everything below `/v1`.
-pub(crate) fn router(control: Control) -> Router {
+pub(crate) fn router(control: Control, source: Source, failures: Failures) -> Router {
     Router::new()
         .route("/v1/version", get(version))
+        .route("/v1/status", get(status))
+        .route("/v1/info", get(info))
         .route("/v1/sessions", get(all_sessions))
         .route(
             "/v1/users/{user}/sessions",
             get(sessions_of).delete(disconnect),
         )
         .route("/v1/top", get(heaviest))
+        .route(
+            "/v1/loglevel",
+            get(operations::log_level).put(operations::set_log_level),
+        )
+        .route("/v1/reload", post(operations::reload))
+        .route(
+            "/v1/drain",
+            put(operations::drain).delete(operations::cancel_drain),
+        )
+        .route("/v1/revoked", get(operations::revoked))
+        .route(
+            "/v1/revoked/{user}",
+            put(operations::revoke).delete(operations::unrevoke),
+        )
+        .route("/v1/explain/peer/{address}", get(explain_peer))
+        .route("/v1/explain/user", post(explain_user))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .with_state(Admin {
             control,
+            failures,
+            source,
             top: Arc::default(),
         })
 }
@@ -53,6 +84,23 @@ async fn version(State(admin): State<Admin>) -> Response {
             "uptime_seconds": (clock::monotonic() - admin.control.started()).as_secs(),
         }),
     )
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    let source = admin.source.clone();
+    let Ok(before) = tokio::task::spawn_blocking(move || source.recent()).await else {
+        return broken();
+    };
+    tokio::time::sleep(RATES_OVER).await;
+    call(move || {
+        let now = admin.source.recent();
+        overview::status(&before, &now, &admin.source.health(&now))
+    })
+    .await
+}
+
+async fn info(State(admin): State<Admin>) -> Response {
+    call(move || overview::info(&admin.source.recent())).await
 }
 
 async fn all_sessions(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Response {
@@ -96,6 +144,36 @@ async fn heaviest(State(admin): State<Admin>) -> Response {
     call(move || admin.with_top(top::Sampler::heaviest)).await
 }
 
+async fn explain_peer(State(admin): State<Admin>, Path(address): Path<String>) -> Response {
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return error(StatusCode::BAD_REQUEST, "this is no IP address");
+    };
+    answered(move || {
+        let config = admin.control.config()?;
+        Ok(explain::peer(&config, admin.control.ports(), address))
+    })
+    .await
+}
+
+async fn explain_user(State(admin): State<Admin>, body: Bytes) -> Response {
+    let question: explain::Question = match read(&body) {
+        Ok(question) => question,
+        Err(wrong) => return *wrong,
+    };
+    answered(move || {
+        let config = admin.control.config()?;
+        let stable = admin.stable_name(&question.user);
+        Ok(explain::user(
+            &admin.control,
+            &config,
+            &admin.failures,
+            stable,
+            question,
+        ))
+    })
+    .await
+}
+
 async fn unknown() -> Response {
     error(
         StatusCode::NOT_FOUND,
@@ -132,15 +210,46 @@ impl Admin {
     }
 }
 
+/// As [`call`], for what can fail; why is for the operator to read.
+async fn answered<T: serde::Serialize + Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(answer)) => json(StatusCode::OK, &answer),
+        Ok(Err(wrong)) => error(StatusCode::CONFLICT, &format!("{wrong:#}")),
+        Err(_) => broken(),
+    }
+}
+
+/// A body of JSON, or the answer that it is none.
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
+    // The words of the parser would show what it read, which may be a password.
+    serde_json::from_slice(body).map_err(|wrong| {
+        let message = format!(
+            "the body is not the JSON that is expected here: see line {} column {}",
+            wrong.line(),
+            wrong.column()
+        );
+        Box::new(error(StatusCode::BAD_REQUEST, &message))
+    })
+}
+
+fn broken() -> Response {
+    error(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "answering failed, which is a bug; please report it",
+    )
+}
+
 /// Does what waits for shards where it holds up no other answer.
 async fn call<T: serde::Serialize + Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Response {
     match tokio::task::spawn_blocking(work).await {
         Ok(answer) => json(StatusCode::OK, &answer),
-        Err(_) => error(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "answering failed, which is a bug; please report it",
-        ),
+        Err(_) => broken(),
     }
 }
+
+/// What rates of traffic are measured over.
+const RATES_OVER: Duration = Duration::from_millis(500);
