@@ -1,10 +1,12 @@
-//! Any text as a configuration file, in both formats.
+//! Any text as a configuration file, in both formats and in that of eturnal.
 
 use std::path::Path;
 
-use turnbuckle_config::{Outcome, Override, Severity, turnbuckle_toml, turnserver_conf};
+use turnbuckle_config::{
+    Outcome, Override, Severity, read_alone, turnbuckle_toml, turnserver_conf,
+};
 
-/// Reads the input as a `turnserver.conf` and as a `turnbuckle.toml`; lines that start with `--` behind a line of `%%` are keys of the command
+/// Reads the input as a `turnserver.conf`, as a `turnbuckle.toml` and as an `eturnal.yml`; lines that start with `--` behind a line of `%%` are keys of the command
 /// line.
 ///
 /// # Panics
@@ -32,11 +34,14 @@ pub fn config(input: &[u8]) {
             turnserver_conf as fn(&Path, &str, &[Override]) -> Outcome,
         ),
         ("turnbuckle.toml", turnbuckle_toml),
+        ("eturnal.yml", |path, source, _| read_alone(path, source)),
     ] {
         let outcome = read(Path::new(name), source, &overrides);
         check(&outcome, source);
-        // It takes as long as the first, so it is not for every input.
+        // These take as long as the first reading, so they are not for every input.
         if input.len().is_multiple_of(4) {
+            outcome.readings(source);
+            outcome.convert(source);
             assert!(
                 outcome == read(Path::new(name), source, &overrides),
                 "a second reading differs"
