@@ -48,7 +48,6 @@ fn every_key_does_what_is_owed() {
         let exception = EXCEPTIONS.iter().find(|(of, _, _)| of == name);
         let done = match (key.support, owed) {
             (Support::Built | Support::Met, Must | Should) => true,
-            (Support::Later(_), Must | Should) => UNDER_WAY.contains(name),
             // What became true here needs no warning.
             (
                 Support::Built | Support::Met | Support::Ignored(_) | Support::Obsolete(_),
@@ -143,18 +142,6 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     ("db", "obsolete", "the same as userdb"),
     ("version", "ignored", "it is for the command line"),
-];
-
-/// Keys that are being built.
-const UNDER_WAY: &[&str] = &[
-    "drain-min-allocations",
-    "prometheus",
-    "prometheus-port",
-    "prometheus-address",
-    "prometheus-path",
-    "prometheus-tls",
-    "prometheus-cert",
-    "prometheus-key",
 ];
 
 /// Every key, in the order of coturn's own documentation, those of earlier versions last.
