@@ -52,9 +52,15 @@ pub(super) fn parse(source: &str) -> Result<Node, Wrong> {
             span: 0..0,
         }));
     }
+    let feeds = source
+        .chars()
+        .zip(1..)
+        .filter(|(character, _)| *character == '\n');
+    let line_starts = feeds.map(|(_, next)| next);
     let mut builder = Builder {
         events: Parser::new_from_str(source),
         lines: source.split('\n').collect(),
+        starts: std::iter::once(0).chain(line_starts).collect(),
         nodes: 0,
     };
     let mut document = None;
@@ -85,6 +91,8 @@ pub(super) fn parse(source: &str) -> Result<Node, Wrong> {
 struct Builder<'a> {
     events: Parser<'a, StrInput<'a>>,
     lines: Vec<&'a str>,
+    /// The character that each line begins with, counted from 0.
+    starts: Vec<usize>,
     nodes: usize,
 }
 
@@ -169,29 +177,38 @@ impl<'a> Builder<'a> {
     }
 
     fn place(&self, span: Span) -> Where {
-        let line = span.start.line().max(1);
-        let text = self.lines.get(line - 1).copied().unwrap_or_default();
+        let (line, start) = self.line_and_column(span.start.index());
+        let (last, end) = self.line_and_column(span.end.index());
+        let text = self.lines.get(line).copied().unwrap_or_default();
         let text = text.strip_suffix('\r').unwrap_or(text);
+        let number = u32::try_from(line + 1).unwrap_or(u32::MAX);
+        if text.len() > PLACED_LINE_MAX_BYTES {
+            return Where {
+                line: number,
+                span: 0..text.len(),
+            };
+        }
         let byte = |column: usize| {
             text.char_indices()
                 .nth(column)
                 .map_or(text.len(), |(at, _)| at)
         };
-        if text.len() > PLACED_LINE_MAX_BYTES {
-            return Where {
-                line: u32::try_from(line).unwrap_or(u32::MAX),
-                span: 0..text.len(),
-            };
-        }
-        let start = byte(span.start.col());
-        let end = match span.end.line() == line {
-            true => byte(span.end.col()),
-            false => text.len(),
-        };
+        let start = byte(start);
+        let end = if last == line { byte(end) } else { text.len() };
         Where {
-            line: u32::try_from(line).unwrap_or(u32::MAX),
+            line: number,
             span: start..end.max(start),
         }
+    }
+
+    /// Line and column, counted from 0, of a character; YAML ends lines at more than line feeds, so its own count is another.
+    fn line_and_column(&self, index: usize) -> (usize, usize) {
+        let line = self
+            .starts
+            .partition_point(|start| *start <= index)
+            .saturating_sub(1);
+        let start = self.starts.get(line).copied().unwrap_or_default();
+        (line, index.saturating_sub(start))
     }
 }
 
@@ -241,6 +258,9 @@ mod tests {
             "\"ä b\""
         );
         assert_eq!(items[1].value, Value::Null);
+        // A carriage return alone ends a line of YAML, but none of the file.
+        let error = parse("a: 1\rb: 2\rc: [\n").unwrap_err();
+        assert!(error.place.line <= 2, "{error:?}");
     }
 
     #[test]
