@@ -245,6 +245,10 @@ fn a_peer_that_is_expired_and_permitted_again_is_new_again() {
         matches!(
             events[..],
             [
+                Event::Rejected {
+                    reject: Reject::StaleNonce,
+                    ..
+                },
                 Event::ChannelExpired { .. },
                 Event::PermissionExpired { .. },
                 Event::PermissionInstalled { new: true, .. },
