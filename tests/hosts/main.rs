@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;

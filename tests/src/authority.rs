@@ -101,6 +101,16 @@ impl Authority {
         self.root.pem()
     }
 
+    /// A file with the certificate that a client has to trust, PEM.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn root_file(&self) -> PathBuf {
+        let path = self.directory.path().join("root.pem");
+        CertificateFiles::replace(&path, &self.root_pem());
+        path
+    }
+
     fn sign(&self, params: &CertificateParams) -> CertificatePair {
         let key = KeyPair::generate().expect("a key");
         let leaf = params

@@ -65,6 +65,13 @@ pub(crate) enum Command {
     /// It goes to standard output and holds the secret; what there is to know besides goes to standard error. What the server has
     /// switched off is not told. The server need not run.
     Snippet(SnippetArgs),
+    /// Try the server as a caller would
+    ///
+    /// Allocates over every listener and address family, sends data there and back, looks at the certificate and compares the
+    /// clocks. On the host of the server it tries that host; with HOST, from anywhere, what clients reach by that name.
+    ///
+    /// Exit status: 0 if callers are served, 1 if something is wrong.
+    Check(ProbeArgs),
     /// Look at a configuration file
     ///
     /// A file whose name ends in `.toml` is read as turnbuckle.toml, one in `.yml` as that of eturnal, which can be checked and
@@ -145,6 +152,26 @@ pub(crate) enum ConfigCommand {
     Convert(ConvertArgs),
     /// Print the settings in force, with where each comes from
     Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// The server, as clients name it [default: the listeners of this host, and what the configuration says of its names]
+    pub(crate) host: Option<String>,
+    /// TURN URL to try; may be given more than once
+    #[arg(long = "url", value_name = "URL", value_parser = TurnUrl::parse, conflicts_with = "host")]
+    pub(crate) urls: Vec<TurnUrl>,
+    /// User to try, whose password comes on standard input [default: one made from the secret, or the first `user`]
+    #[arg(long, value_name = "NAME", value_parser = user)]
+    pub(crate) username: Option<String>,
+    /// Authorities to believe besides those that browsers know, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::Output;
 use crate::cli::{DetectIpArgs, RunArgs};
 use crate::failure::Failure;
-use crate::probe::{Over, Probe};
+use crate::probe::{self, Carrier};
 
 /// The address on a line of its own; one for each family that was asked for.
 pub(crate) fn run(args: &DetectIpArgs) -> Result<Output, Failure> {
@@ -90,7 +90,7 @@ fn detect(server: &str, family: Option<Family>) -> Result<IpAddr, Failure> {
     }
     let mut told = String::new();
     for &address in of_family {
-        match Probe::new(address, Over::Udp, TRIES).and_then(|mut probe| probe.binding()) {
+        match probe::binding(address, Carrier::Udp, TRIES) {
             Ok(seen) => return Ok(seen.ip().to_canonical()),
             Err(error) => told = format!("{address}: {error}"),
         }
@@ -155,7 +155,7 @@ const STUN_SERVER: &str = "DETECT_STUN_SERVER";
 /// RFC 8489 §8.1.
 const STUN_PORT: u16 = 3478;
 /// Seven sendings take three and a half seconds.
-const TRIES: usize = 7;
+const TRIES: u32 = 7;
 
 #[cfg(test)]
 mod tests {

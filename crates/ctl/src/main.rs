@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
 mod cli;
 mod completions;
 mod config_check;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Credentials(args) => unix_time().and_then(|now| credentials::run(&args, now)),
         Command::Password(args) => password::run(&args),
         Command::Snippet(args) => unix_time().and_then(|now| snippet::run(&args, now)),
+        Command::Check(args) => unix_time().and_then(|now| check::run(&args, now)),
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),
         Command::Config(ConfigCommand::Convert(args)) => config_convert::run(&args),
         Command::Config(ConfigCommand::Show(args)) => config_show::run(&args),

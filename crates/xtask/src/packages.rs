@@ -158,6 +158,16 @@ const PACKAGES: [Package; 17] = [
         name: "iproute2",
         program: Some("ip"),
     },
+    // Closes ports of a host in a network namespace.
+    Package {
+        name: "iptables",
+        program: Some("iptables"),
+    },
+    // A host whose clock is wrong.
+    Package {
+        name: "faketime",
+        program: Some("faketime"),
+    },
     // For a browser that trusts the tests' own authority.
     Package {
         name: "libnss3-tools",

@@ -6,28 +6,22 @@ use turnbuckle_config::{Settings, Transport, UserCredential};
 use turnbuckle_proto::{LongTermKey, rest};
 
 use crate::failure::Failure;
-use crate::probe::{Account, Over, Probe};
+use crate::probe::{self, Carrier, Credential, Password};
 
 /// What was seen, in words. `now` is seconds since 1970-01-01 00:00 UTC.
 pub(super) fn verify(settings: &Settings, now: u64) -> Result<String, Failure> {
-    let Some((address, over)) = endpoint(settings) else {
+    let Some((address, carrier)) = endpoint(settings) else {
         return Ok(
             "the service runs; all its listeners are for TLS or a proxy, so nothing was asked"
                 .to_owned(),
         );
     };
-    let shown = format!(
-        "{address} over {}",
-        match over {
-            Over::Udp => "UDP",
-            Over::Tcp => "TCP",
-        }
-    );
+    let shown = format!("{address} over {}", carrier.name());
     let failed =
         |what: &str, error: String| Failure::new(format!("no {what} from {shown}: {error}"));
     let mut told = String::new();
     if settings.stun && !settings.secure_stun {
-        attempt(|| Probe::new(address, over, TRIES)?.binding())
+        attempt(|| probe::binding(address, carrier, TRIES))
             .map_err(|error| failed("Binding", error))?;
         told.push_str("a Binding");
     }
@@ -40,7 +34,7 @@ pub(super) fn verify(settings: &Settings, now: u64) -> Result<String, Failure> {
             "{told} from {shown}; without a secret or user in the file no allocation was asked for"
         ));
     }
-    let relayed = attempt(|| Probe::new(address, over, TRIES)?.allocation(account.as_ref()))
+    let relayed = attempt(|| probe::allocation(address, carrier, account.clone(), TRIES))
         .map_err(|error| failed("allocation", error))?;
     let also = if told.is_empty() { "" } else { " and " };
     Ok(format!(
@@ -55,30 +49,33 @@ fn attempt<T>(ask: impl Fn() -> Result<T, String>) -> Result<T, String> {
         if outcome.is_ok() {
             break;
         }
-        std::thread::sleep(crate::probe::RETRANSMIT);
+        std::thread::sleep(probe::RETRANSMIT);
         outcome = ask();
     }
     outcome
 }
 
-fn endpoint(settings: &Settings) -> Option<(SocketAddr, Over)> {
-    [(Transport::Udp, Over::Udp), (Transport::Tcp, Over::Tcp)]
-        .into_iter()
-        .find_map(|(transport, over)| {
-            let found = settings
-                .listeners
-                .iter()
-                .find(|listener| listener.transport == transport && !listener.proxied)?;
-            let ip = match found.address {
-                Some(ip) if !ip.is_unspecified() => ip,
-                Some(IpAddr::V6(_)) => std::net::Ipv6Addr::LOCALHOST.into(),
-                _ => Ipv4Addr::LOCALHOST.into(),
-            };
-            Some((SocketAddr::new(ip, found.port), over))
-        })
+fn endpoint(settings: &Settings) -> Option<(SocketAddr, Carrier)> {
+    [
+        (Transport::Udp, Carrier::Udp),
+        (Transport::Tcp, Carrier::Tcp),
+    ]
+    .into_iter()
+    .find_map(|(transport, over)| {
+        let found = settings
+            .listeners
+            .iter()
+            .find(|listener| listener.transport == transport && !listener.proxied)?;
+        let ip = match found.address {
+            Some(ip) if !ip.is_unspecified() => ip,
+            Some(IpAddr::V6(_)) => std::net::Ipv6Addr::LOCALHOST.into(),
+            _ => Ipv4Addr::LOCALHOST.into(),
+        };
+        Some((SocketAddr::new(ip, found.port), over))
+    })
 }
 
-fn account(settings: &Settings, now: u64) -> Option<Account> {
+fn account(settings: &Settings, now: u64) -> Option<Credential> {
     if settings.anonymous {
         return None;
     }
@@ -89,26 +86,23 @@ fn account(settings: &Settings, now: u64) -> Option<Account> {
             settings.rest_separator,
         );
         let password = rest::password(secret.expose().as_bytes(), &user);
-        return Some(Account::Password {
-            user,
-            password: password.as_str().to_owned(),
+        return Some(Credential {
+            password: Password::Text(password.as_str().to_owned()),
+            username: user,
         });
     }
     let user = settings.users.first()?;
-    Some(match &user.credential {
-        UserCredential::Password(password) => Account::Password {
-            user: user.name.clone(),
-            password: password.expose().to_owned(),
-        },
-        UserCredential::Key(key) => Account::Key {
-            user: user.name.clone(),
-            key: LongTermKey::from_bytes(*key),
+    Some(Credential {
+        username: user.name.clone(),
+        password: match &user.credential {
+            UserCredential::Password(password) => Password::Text(password.expose().to_owned()),
+            UserCredential::Key(key) => Password::Key(LongTermKey::from_bytes(*key)),
         },
     })
 }
 
 /// Sendings of one request.
-const TRIES: usize = 3;
+const TRIES: u32 = 3;
 /// With half a second between them, and a second and a half for each without an answer.
 const ATTEMPTS: usize = 8;
 const CREDENTIAL_SECONDS: u64 = 300;
