@@ -58,7 +58,7 @@ fn reloads_under_load_lose_nothing() {
             }
         }
         done.store(true, Ordering::Relaxed);
-        let counts = running.into_iter().map(|client| client.join());
+        let counts = running.into_iter().map(thread::ScopedJoinHandle::join);
         counts
             .map(|count| count.expect("nothing is lost"))
             .collect()
