@@ -11,7 +11,7 @@ use crate::steps::Steps;
 /// Installs what is missing with `apt-get`, as root or through `sudo -n`. What cannot be installed is only
 /// reported here: the tests that need it say SKIPPED, or fail when `CI=true`.
 pub(crate) fn install_missing(steps: &mut Steps) {
-    install(steps, &PACKAGES);
+    install(steps, PACKAGES);
 }
 
 /// The C++ compiler that libFuzzer is built with, likewise.
@@ -141,7 +141,7 @@ fn succeeds(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-const PACKAGES: [Package; 17] = [
+const PACKAGES: &[Package] = &[
     Package {
         name: "coturn",
         program: Some("turnutils_uclient"),
