@@ -5,10 +5,12 @@
 mod chromium;
 mod dashboard;
 mod dtls;
+mod dual;
 mod metrics;
 mod nat_discovery;
 mod snippets;
 mod streams;
+mod switches;
 mod tap;
 mod turn_crate;
 mod uclient;

@@ -337,7 +337,7 @@ fn number_after(line: &str, label: &str) -> Option<u64> {
     rest[..end].parse().ok()
 }
 
-/// A running `turnutils_peer`.
+/// A running `turnutils_peer`. It has the next port too, for RTCP.
 struct Peer {
     port: u16,
     _process: Process,
@@ -353,7 +353,10 @@ impl Peer {
                 command.args(["-L", &ip.to_string()]);
             }
             let process = Process::start(&mut command);
-            if addresses.iter().all(|&ip| answers(ip, port)) {
+            if addresses
+                .iter()
+                .all(|&ip| answers(ip, port) && answers(ip, port + 1))
+            {
                 return Self {
                     port,
                     _process: process,
