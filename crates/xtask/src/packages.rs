@@ -178,6 +178,11 @@ const PACKAGES: &[Package] = &[
         name: "systemd",
         program: Some("systemd-analyze"),
     },
+    // What the pages say is done with keys and certificates.
+    Package {
+        name: "openssl",
+        program: Some("openssl"),
+    },
     // Reads what is printed for Prosody.
     Package {
         name: "lua5.4",
