@@ -176,6 +176,29 @@ fn files_named_in_the_text_exist() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// What the log and the programs say, as the first columns of `docs/troubleshoot.md` have it, stands in the code.
+#[test]
+fn messages_to_look_for_are_said() {
+    let pages = Page::documentation();
+    let page = pages
+        .iter()
+        .find(|page| page.path == Path::new("docs/troubleshoot.md"))
+        .expect("there is such a page");
+    let code = code();
+    let mut count = 0;
+    for span in page.code_spans_of_first_cells() {
+        // A request's name is filled in, as is what the page leaves out.
+        for fragment in span.split(['…', ':']).map(str::trim) {
+            if !fragment.contains(' ') || fragment.ends_with("refused") {
+                continue;
+            }
+            count += 1;
+            assert!(code.contains(fragment), "nothing says `{fragment}`");
+        }
+    }
+    assert!(count > 0);
+}
+
 #[test]
 fn the_index_names_every_page() {
     let pages = Page::documentation();
@@ -261,6 +284,24 @@ fn run(page: &Page, command: &str, directory: &Path, server: Option<&Server>) {
         page.path.display(),
         process.output()
     );
+}
+
+/// The source of all crates, in which a text that goes on in the next line is one.
+fn code() -> String {
+    let mut directories = vec![root().join("crates")];
+    let mut code = String::new();
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("it can be read") {
+            let path = entry.expect("it can be listed").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code += &fs::read_to_string(path).expect("it can be read");
+            }
+        }
+    }
+    let pieces = code.split("\\\n").map(str::trim_start);
+    pieces.collect()
 }
 
 fn turnctl_with(arguments: &[&str]) -> Output {

@@ -76,13 +76,15 @@ impl Page {
 
     /// What stands between single backticks.
     pub(crate) fn code_spans(&self) -> Vec<String> {
+        code_spans(&self.prose())
+    }
+
+    /// The same of the first cell of each row of a table.
+    pub(crate) fn code_spans_of_first_cells(&self) -> Vec<String> {
         let prose = self.prose();
-        // Every second piece; a line break within one is a blank.
-        prose
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .map(|span| span.split_whitespace().collect::<Vec<_>>().join(" "))
+        let rows = prose.lines().filter_map(|line| line.strip_prefix('|'));
+        rows.filter_map(|row| row.split('|').next())
+            .flat_map(code_spans)
             .collect()
     }
 
@@ -167,6 +169,14 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the tests are in a directory of the repository")
+}
+
+/// Every second piece; a line break within one is a blank.
+fn code_spans(text: &str) -> Vec<String> {
+    let spans = text.split('`').skip(1).step_by(2);
+    spans
+        .map(|span| span.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn markdown_in(directory: &str) -> Vec<PathBuf> {
