@@ -4,20 +4,21 @@
 //! form of each message after every step; [`Leave`] keeps its own book of who may exchange data with whom, made of
 //! nothing but the answers, and finds a byte that passed without leave.
 
-use core::num::NonZeroU32;
+mod leave;
+mod streams;
+
+use core::num::{NonZeroU32, NonZeroU64};
 use core::time::Duration;
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use turnbuckle_proto::{
-    AddressFamily, AttributeType, Class, HEADER_LEN, Message, Method, TransactionId,
-};
-use turnbuckle_relay::{FiveTuple, Instant, OpenError, RelayedPorts, Transport};
+use turnbuckle_proto::{AddressFamily, AttributeType, HEADER_LEN, TransactionId};
+use turnbuckle_relay::{NatDiscovery, OpenError, RelayAddress, StrictExpiry, TcpRelay, Transport};
 use turnbuckle_testkit::{
-    Answer, Client, Datagram, Input as Arrived, LISTENER_V4, LISTENER_V6, Network, Outcome, Peer,
-    RELAY_V4, Request, Setup, Step,
+    BOB, Client, Clock, Datagram, LISTENER_V4, LISTENER_V6, Network, Peer, RELAY_V4, Request, Setup,
 };
 
+use self::leave::Leave;
+use self::streams::Host;
 use crate::input::Input;
 use crate::integrity::SEALS;
 
@@ -53,14 +54,19 @@ struct Play {
     /// What a client knows to send to: peers, relayed addresses that were once given out, and worse.
     peers: Vec<SocketAddr>,
     tokens: Vec<[u8; 8]>,
+    /// Of mobility, from all clients.
+    tickets: Vec<Vec<u8>>,
+    host: Host,
     leave: Leave,
 }
 
 impl Play {
     fn new(input: &mut Input<'_>) -> Self {
         let flags = input.byte();
+        let seed = input.byte();
+        let features = input.byte();
         let mut setup = Setup::default()
-            .seed(u64::from(input.byte()))
+            .seed(u64::from(seed))
             .shards(1 + (flags & 1));
         if flags & 2 != 0 {
             setup = setup.behind_nat();
@@ -76,15 +82,30 @@ impl Play {
         setup.config.credentials.anonymous = flags & 0xC0 == 0xC0;
         setup.config.permissions_max = 4;
         setup.ports = 50_000..=50_015;
+        let strict = [
+            StrictExpiry::Off,
+            StrictExpiry::Refresh,
+            StrictExpiry::Expiry,
+        ];
+        let strict = strict[usize::from(features >> 3 & 3) % strict.len()];
+        offer(&mut setup, features, strict);
         let mut net = setup.build();
         net.record = true;
+        let expiry = match strict {
+            StrictExpiry::Off => 1_800_000_000,
+            _ => Clock::START_UNIX + 1000,
+        };
+        let carol = format!("{expiry}:carol");
         let clients = vec![
             Client::alice(),
             Client::bob(),
             Client::new("[2001:db8:5::10]:10002").user("alice", "wonderland"),
-            Client::new("203.0.113.30:10003").rest("1800000000:carol"),
+            Client::new("203.0.113.30:10003").rest(&carol),
             Client::alice().over(Transport::Tcp),
             Client::new("203.0.113.66:10005").user("alice", "guessed"),
+            Client::new("203.0.113.61:10006")
+                .user(BOB.0, BOB.1)
+                .over(Transport::Tcp),
         ];
         let peers = PEERS.iter().map(|text| text.parse().expect("an address"));
         Self {
@@ -92,14 +113,16 @@ impl Play {
             clients,
             peers: peers.collect(),
             tokens: vec![[0; 8]],
-            leave: Leave::default(),
+            tickets: vec![vec![0; 32]],
+            host: Host::default(),
+            leave: Leave::new(strict == StrictExpiry::Expiry),
         }
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
         let action = input.byte();
         let client = usize::from(input.byte()) % self.clients.len();
-        match action % 16 {
+        match action % 28 {
             0 | 1 => self.allocate(client, input),
             2 => {
                 let peers: Vec<_> = (0..1 + input.byte() % 5)
@@ -155,16 +178,50 @@ impl Play {
                 self.post(client, &bytes);
             }
             12 => self.damaged(client, input),
-            13 => self.net.server.restart(|snapshot| snapshot),
+            13 => {
+                self.net.server.restart(|snapshot| snapshot);
+                self.host = Host::default();
+                self.leave.all_disconnected();
+            }
             14 => {
                 let path = self.clients[client].five_tuple();
                 let now = self.net.clock.now();
                 let shard = self.net.server.shard_of(path);
                 let shard = &mut self.net.server.shards[shard];
+                let before = shard.relay.allocations();
                 shard
                     .relay
                     .handle_disconnect(now, &path, &mut shard.sockets);
-                self.leave.ended(&path);
+                // A five-tuple that its allocation has left behind ends nothing.
+                if shard.relay.allocations() < before {
+                    self.leave.disconnected(&path);
+                }
+            }
+            16 => {
+                let lifetime = input.pick(&[0, 600, 3600]);
+                let family = input.pick(&[AddressFamily::V4, AddressFamily::V6]);
+                self.ask(client, &Request::refresh(lifetime).family(family));
+            }
+            17 | 18 => self.moves(client, input),
+            19 => {
+                let lifetime = input.pick(&[600, 3600]);
+                self.ask(client, &Request::allocate_tcp().lifetime(lifetime));
+            }
+            20 => {
+                let peer = self.peer(input);
+                self.ask(client, &Request::connect(peer));
+            }
+            21 => self.host_connects(input),
+            22 => self.peer_connects(input),
+            23 | 24 => self.binds(client, input),
+            25 => self.hangs_up(input),
+            26 => self.discovers(client, input),
+            27 => {
+                let change = input.byte();
+                self.net.server.set_config(|config| {
+                    config.draining = change & 1 != 0;
+                    config.mobility ^= change & 2 != 0;
+                });
             }
             _ => {
                 let shard = usize::from(input.byte()) % self.net.server.shards.len();
@@ -205,8 +262,50 @@ impl Play {
         if options & 64 != 0 {
             request = request.transaction([input.byte() & 3; 12]);
         }
+        if options & 128 != 0 {
+            request = request.attribute(AttributeType::MOBILITY_TICKET, &[]);
+        }
         let request = self.with_extra(request, input);
         self.ask(client, &request);
+    }
+
+    /// A client shows a ticket, its own or another's, from another port, and stays there.
+    fn moves(&mut self, client: usize, input: &mut Input<'_>) {
+        let ticket = usize::from(input.byte()) % self.tickets.len();
+        // The last one is the likeliest to be good.
+        let ticket = self.tickets[self.tickets.len() - 1 - ticket].clone();
+        let port = 10_000 + u16::from(input.byte() & 15);
+        self.clients[client].address.set_port(port);
+        let lifetime = input.pick(&[600, 600, 0]);
+        let request = Request::refresh(lifetime);
+        self.ask(
+            client,
+            &request.attribute(AttributeType::MOBILITY_TICKET, &ticket),
+        );
+    }
+
+    /// A client looks for a NAT, by any listener.
+    fn discovers(&mut self, client: usize, input: &mut Input<'_>) {
+        let mut client = self.clients[client].clone();
+        if !client.address.is_ipv4() {
+            return;
+        }
+        let server = input.pick(&[LISTENER_V4, LISTENERS[0], LISTENERS[1], LISTENERS[2]]);
+        client.server = server.parse().expect("an address");
+        let change = [0, 0, 0, input.byte()];
+        let mut request = Request::binding().attribute(AttributeType::CHANGE_REQUEST, &change);
+        let options = input.byte();
+        if options & 1 != 0 {
+            let port = [input.byte(), input.byte(), 0, 0];
+            request = request.attribute(AttributeType::RESPONSE_PORT, &port);
+        }
+        if options & 2 != 0 {
+            let padding = vec![0; usize::from(input.byte()) * 4];
+            request = request.attribute(AttributeType::PADDING, &padding);
+        }
+        let bytes = client.encode(&request);
+        client.post(&mut self.net, &bytes);
+        self.net.settle();
     }
 
     /// A right message with one byte changed or its end cut off; the signature is not made anew.
@@ -278,6 +377,12 @@ impl Play {
             {
                 self.tokens.push(token);
             }
+            if let Some(ticket) = answer.ticket()
+                && self.tickets.len() < PEERS_MAX
+            {
+                self.tickets.push(ticket);
+            }
+            self.host.told(answer.message().connection_id());
             if !matches!(answer.code(), Some(401 | 438)) {
                 return;
             }
@@ -307,6 +412,12 @@ impl Play {
         for step in self.net.take_steps() {
             self.leave.judge(&step, &self.net.server.ports);
         }
+        self.host_is_told();
+        let (reserved, limits) = (
+            self.net.server.quota.reserved(),
+            self.net.server.quota.limits(),
+        );
+        assert!(limits.capacity.is_none_or(|most| reserved <= most.get()));
         for client in &self.clients {
             // What has arrived was judged as it left.
             self.net.take_inbox(client.address);
@@ -314,198 +425,46 @@ impl Play {
     }
 }
 
-/// Who may exchange data with whom, as far as the answers to requests say.
-#[derive(Default)]
-struct Leave {
-    allocations: BTreeMap<FiveTuple, Allocation>,
-    /// Data that passed, and rightly.
-    met: usize,
-}
-
-struct Allocation {
-    relayed: Vec<SocketAddr>,
-    expires: Instant,
-    permissions: BTreeMap<IpAddr, Instant>,
-}
-
-impl Leave {
-    fn judge(&mut self, step: &Step, ports: &RelayedPorts) {
-        let now = step.now.instant;
-        match (&step.input, &step.outcome) {
-            (_, Outcome::Dropped(_)) => {}
-            (Arrived::Client { five_tuple, bytes }, Outcome::Answered(answer)) => {
-                let request = Message::decode(bytes).expect("only a request is answered");
-                assert_eq!(request.class(), Class::Request);
-                let answer = Answer::read(answer).expect("a response");
-                if answer.is_success() {
-                    self.granted(now, five_tuple, &request, &answer, ports);
-                }
+/// Switches on what is off by default.
+fn offer(setup: &mut Setup, features: u8, strict: StrictExpiry) {
+    let config = &mut setup.config;
+    config.strict_expiry = strict;
+    config.mobility = features & 1 != 0;
+    config.tcp_relay = (features & 2 != 0).then_some(TcpRelay {
+        connections_max: 5,
+        connections_per_allocation_max: 3,
+    });
+    if features & 4 != 0 {
+        let addresses = ["198.51.100.1", "198.51.100.2"].map(|text| {
+            let ip = text.parse().expect("an address");
+            RelayAddress {
+                local: ip,
+                advertised: ip,
             }
-            (Arrived::Client { five_tuple, .. }, Outcome::ToPeer { from, to, .. }) => {
-                let from = ports.as_advertised(*from);
-                self.assert_leave(now, five_tuple, from, ports.as_advertised(*to).ip());
-            }
-            (
-                Arrived::Client { five_tuple, .. },
-                Outcome::ToClient {
-                    five_tuple: other, ..
-                },
-            ) => {
-                let [from, to] = [five_tuple, other].map(|one| &self.live(now, one).relayed);
-                let met = from.iter().any(|from| {
-                    to.iter().any(|to| {
-                        self.permits(now, five_tuple, to.ip())
-                            && self.permits(now, other, from.ip())
-                    })
-                });
-                assert!(met, "{five_tuple} reached {other} without leave");
-                self.met += 1;
-            }
-            (Arrived::Peer { local, peer, .. }, Outcome::ToClient { five_tuple, .. }) => {
-                let at = ports.as_advertised(*local);
-                let peer = ports.as_advertised(*peer);
-                self.assert_leave(now, five_tuple, at, peer.ip());
-            }
-            (Arrived::Client { five_tuple, .. }, Outcome::ToShard { to, .. }) => {
-                let peer = ports.as_advertised(to.local).ip();
-                self.assert_leave(now, five_tuple, to.source, peer);
-            }
-            (Arrived::Handover { to, .. }, Outcome::ToClient { five_tuple, .. }) => {
-                let at = ports.as_advertised(to.local);
-                self.assert_leave(now, five_tuple, at, to.source.ip());
-            }
-            (input, outcome) => panic!("{outcome:?} for {input:?}"),
-        }
+        });
+        config.nat_discovery = Some(NatDiscovery {
+            addresses: addresses.to_vec(),
+            port: 3478,
+            alternate_port: 3479,
+        });
     }
-
-    fn granted(
-        &mut self,
-        now: Instant,
-        five_tuple: &FiveTuple,
-        request: &Message<'_>,
-        answer: &Answer,
-        ports: &RelayedPorts,
-    ) {
-        let lifetime = answer.lifetime().map(|s| Duration::from_secs(s.into()));
-        match request.method() {
-            Method::ALLOCATE => {
-                let expires = now.after(lifetime.expect("LIFETIME"));
-                let relayed = relayed_addresses(answer);
-                assert!(!relayed.is_empty());
-                let known = self.allocations.get(five_tuple);
-                if known.is_none_or(|a| a.expires <= now) {
-                    for (other, allocation) in &self.allocations {
-                        let taken = allocation.relayed.iter().any(|r| relayed.contains(r));
-                        assert!(
-                            !taken || allocation.expires <= now || other == five_tuple,
-                            "a relayed address was given out twice"
-                        );
-                    }
-                    self.allocations.insert(
-                        *five_tuple,
-                        Allocation {
-                            relayed,
-                            expires,
-                            permissions: BTreeMap::new(),
-                        },
-                    );
-                }
-            }
-            Method::REFRESH => {
-                let lifetime = lifetime.expect("LIFETIME");
-                if lifetime.is_zero() {
-                    self.ended(five_tuple);
-                } else {
-                    let allocation = self.allocations.get_mut(five_tuple);
-                    allocation.expect("only what is there is refreshed").expires =
-                        now.after(lifetime);
-                }
-            }
-            Method::CREATE_PERMISSION | Method::CHANNEL_BIND => {
-                self.live(now, five_tuple);
-                let allocation = self.allocations.get_mut(five_tuple).expect("live");
-                let every = request.method() == Method::CREATE_PERMISSION;
-                let peers = request
-                    .peer_addresses()
-                    .take(if every { usize::MAX } else { 1 });
-                for peer in peers {
-                    let peer = peer.expect("what was granted is readable");
-                    let ip = ports.ip_as_advertised(peer.ip());
-                    allocation.permissions.insert(ip, now.after(PERMISSION));
-                }
-            }
-            _ => {}
-        }
+    let listeners = LISTENERS.map(|text| text.parse::<SocketAddr>().expect("an address"));
+    config.policy.listeners.extend(listeners);
+    setup.listeners.extend(listeners);
+    if features & 32 != 0 {
+        setup.limits.rate = NonZeroU64::new(100);
+        setup.limits.capacity = NonZeroU64::new(250);
     }
-
-    fn ended(&mut self, five_tuple: &FiveTuple) {
-        self.allocations.remove(five_tuple);
-    }
-
-    #[track_caller]
-    fn assert_leave(
-        &mut self,
-        now: Instant,
-        five_tuple: &FiveTuple,
-        relayed: SocketAddr,
-        peer: IpAddr,
-    ) {
-        let allocation = self.live(now, five_tuple);
-        assert!(
-            allocation.relayed.contains(&relayed),
-            "{relayed} of another"
-        );
-        assert!(
-            self.permits(now, five_tuple, peer),
-            "{five_tuple} and {peer} met without leave"
-        );
-        self.met += 1;
-    }
-
-    #[track_caller]
-    fn live(&self, now: Instant, five_tuple: &FiveTuple) -> &Allocation {
-        let allocation = self.allocations.get(five_tuple);
-        let live = allocation.filter(|allocation| allocation.expires > now);
-        live.unwrap_or_else(|| panic!("{five_tuple} has no allocation"))
-    }
-
-    fn permits(&self, now: Instant, five_tuple: &FiveTuple, peer: IpAddr) -> bool {
-        let until = self.live(now, five_tuple).permissions.get(&peer);
-        until.is_some_and(|&until| until > now)
-    }
-}
-
-fn relayed_addresses(answer: &Answer) -> Vec<SocketAddr> {
-    let message = answer.message();
-    let mask = message.transaction_id();
-    let values = message
-        .attributes()
-        .filter(|raw| raw.attribute == AttributeType::XOR_RELAYED_ADDRESS);
-    values
-        .map(|raw| {
-            // The accessor reads the first only, so each is put where it is the first.
-            let mut buffer = [0; 64];
-            let mut builder = turnbuckle_proto::MessageBuilder::new(
-                &mut buffer,
-                Class::Success,
-                Method::ALLOCATE,
-                mask,
-            )
-            .expect("room for a header");
-            builder.attribute(raw.attribute, raw.value).expect("room");
-            let len = builder.finish();
-            let alone = Message::decode(&buffer[..len]).expect("a message");
-            alone
-                .xor_relayed_address()
-                .expect("readable")
-                .expect("there")
-        })
-        .collect()
 }
 
 const STEPS_MAX: usize = 64;
 const PEERS_MAX: usize = 32;
-const PERMISSION: Duration = Duration::from_secs(300);
+/// Besides the ordinary ones.
+const LISTENERS: [&str; 3] = [
+    "198.51.100.1:3479",
+    "198.51.100.2:3478",
+    "198.51.100.2:3479",
+];
 /// Ordinary hosts, the server itself in several spellings, and ranges that are refused.
 const PEERS: [&str; 12] = [
     "9.9.9.9:4000",
@@ -533,26 +492,46 @@ mod tests {
         let permit = [2, 0, 0, 0];
         let send = [5, 0, 0, 2, b'h', b'i', 7];
         let answer = [7, 0, 0, 12, 2, b'y', b'o'];
-        let play = [&[0, 1][..], &allocate, &permit, &send, &answer].concat();
+        let play = [&[0, 1, 0][..], &allocate, &permit, &send, &answer].concat();
         assert_eq!(played(&play), 2);
         // Without the permission nothing passes.
-        let play = [&[0, 1][..], &allocate, &send, &answer].concat();
+        let play = [&[0, 1, 0][..], &allocate, &send, &answer].concat();
+        assert_eq!(played(&play), 0);
+    }
+
+    #[test]
+    fn a_play_gets_as_far_as_a_move_and_a_connection() {
+        let allocate = [0, 0, 128, 7];
+        let permit = [2, 0, 0, 0];
+        let send = [5, 0, 0, 2, b'h', b'i', 7];
+        let follow = [17, 0, 0, 3, 0];
+        let play = [&[0, 1, 1][..], &allocate, &permit, &send, &follow, &send].concat();
+        assert_eq!(played(&play), 2);
+        // The ticket is worth nothing to Bob.
+        let stolen = [17, 1, 0, 3, 0];
+        let bobs = [5, 1, 0, 2, b'h', b'i', 7];
+        let play = [&[0, 1, 1][..], &allocate, &permit, &send, &stolen, &bobs].concat();
+        assert_eq!(played(&play), 1);
+
+        // A peer connects to the first relayed address there is.
+        let (allocate, permit, arrive) = ([19, 4, 0], [2, 4, 0, 0], [22, 4, 12, 0]);
+        let play = [&[0, 1, 2][..], &allocate, &permit, &arrive].concat();
+        assert_eq!(played(&play), 1);
+        let play = [&[0, 1, 2][..], &allocate, &arrive].concat();
         assert_eq!(played(&play), 0);
     }
 
     #[test]
     #[should_panic(expected = "met without leave")]
     fn what_passes_without_leave_is_noticed() {
-        let mut play = Play::new(&mut Input::new(&[0, 1]));
+        let mut play = Play::new(&mut Input::new(&[0, 1, 0]));
         let steps = [&[0, 0, 0, 7][..], &[2, 0, 0, 0]].concat();
         let mut input = Input::new(&steps);
         play.step(&mut input);
         play.step(&mut input);
         play.judge();
         // As if the answer had never come.
-        for allocation in play.leave.allocations.values_mut() {
-            allocation.permissions.clear();
-        }
+        play.leave.forget_permissions();
         play.step(&mut Input::new(&[5, 0, 0, 2, b'h', b'i', 7]));
         play.judge();
     }
