@@ -1,13 +1,13 @@
 //! Another user than root (`proc-user`, `proc-group`).
 
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
-use turnbuckle_tests::{Authority, CertificateFiles, Requirement, turnbuckle};
+use turnbuckle_tests::{Authority, CertificateFiles, Requirement, Server, turnbuckle};
 
 use crate::site::{NAME, Site};
 
@@ -73,6 +73,52 @@ fn root_is_given_up_by_every_thread() {
             line.contains("the certificate files were replaced: new connections")
         });
     site.server.stop();
+}
+
+#[test]
+fn the_admin_socket_belongs_to_whom_the_server_goes_on_as() {
+    if !Requirement::all_met(&[Requirement::Root]) {
+        return;
+    }
+    let run = |owner: u32| {
+        let directory = TempDir::with_prefix("turnbuckle-owner-").expect("a temporary directory");
+        let directory = directory.path();
+        fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+        chown(directory, Some(owner), Some(owner)).unwrap();
+        let socket = directory.join("admin.sock");
+        // Where other users can run it.
+        let turnctl = directory.join("turnctl");
+        fs::copy(turnbuckle_tests::turnctl(), &turnctl).unwrap();
+        let server = Server::start(&format!(
+            "static-auth-secret=0123456789abcdef0123456789abcdef\nproc-user=nobody\nproc-group=nogroup\nadmin-socket={}\n",
+            socket.display()
+        ));
+        let made = fs::symlink_metadata(&socket).unwrap();
+        assert_eq!((made.uid(), made.gid()), (65534, 65534));
+        assert_eq!(made.mode() & 0o777, 0o660);
+        for (user, group, admitted) in [
+            (65534, 12345, true),
+            (12345, 65534, true),
+            (12345, 12345, false),
+        ] {
+            let mut command = Command::new(&turnctl);
+            command.args(["version", "--socket"]).arg(&socket);
+            let output = command.uid(user).gid(group).output();
+            let output = output.expect("turnctl runs");
+            assert_eq!(
+                output.status.success(),
+                admitted,
+                "{user} {group} {output:?}"
+            );
+        }
+        server.stop();
+        socket.exists()
+    };
+    assert!(!run(65534), "its own directory is left as it was");
+    assert!(
+        run(0),
+        "who may not write to the directory cannot remove it"
+    );
 }
 
 #[test]

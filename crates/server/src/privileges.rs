@@ -62,6 +62,11 @@ impl Identity {
         }))
     }
 
+    /// Who it will be.
+    pub(crate) fn ids(&self) -> (Uid, Gid) {
+        (self.uid, self.gid)
+    }
+
     /// Gives up root, in all threads and for good.
     pub(crate) fn assume(&self) -> Result<()> {
         match &self.user {

@@ -55,7 +55,7 @@ pub(crate) fn run(
     let udp = bind_udp(&deployment.udp, deployment.shards, settings.socket_buffer)?;
     let streams = bind_streams(&deployment.streams, deployment.shards)?;
     warn_of_small_buffers(&udp, settings.socket_buffer);
-    let admin_socket = AdminSocket::open(&settings.admin_socket)?;
+    let mut admin_socket = AdminSocket::open(&settings.admin_socket)?;
     let insight = settings.metrics.as_ref().map(Insight::open).transpose()?;
     let _pidfile = settings
         .pidfile
@@ -63,6 +63,10 @@ pub(crate) fn run(
         .map(Pidfile::write)
         .transpose()?;
     if let Some(identity) = identity {
+        if let Some(socket) = &mut admin_socket {
+            let (user, group) = identity.ids();
+            socket.hand_over(user, group)?;
+        }
         give_up_root(identity, settings, file, log)?;
     }
 

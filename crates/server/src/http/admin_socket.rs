@@ -9,6 +9,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nix::fcntl::{AtFlags, OFlag, open};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid, fchownat};
 use turnbuckle_config as config;
 use turnbuckle_net::UnixPeer;
 
@@ -68,6 +71,30 @@ impl AdminSocket {
             })
         };
         bind().with_context(|| format!("the admin socket {} cannot be made", path.display()))
+    }
+
+    /// Gives the file to whom the process goes on as, while it still belongs to root. Fails if root may not.
+    ///
+    /// Where that user may not write to the directory, the file stays behind at the end, and the next start replaces it.
+    pub(crate) fn hand_over(&mut self, user: Uid, group: Gid) -> Result<()> {
+        let hand_over = || -> Result<()> {
+            // Held on to, so that nothing else is given away if somebody puts it there now.
+            let file = open(&self.path, OFlag::O_PATH | OFlag::O_NOFOLLOW, Mode::empty())?;
+            let file = File::from(file);
+            if identity(&file.metadata()?) != self.file {
+                bail!("somebody has replaced it");
+            }
+            fchownat(&file, "", Some(user), Some(group), AtFlags::AT_EMPTY_PATH)?;
+            Ok(())
+        };
+        hand_over().with_context(|| {
+            format!(
+                "the admin socket {} cannot be given to user {user}, group {group}",
+                self.path.display()
+            )
+        })?;
+        (self.user, self.group) = (user.as_raw(), group.as_raw());
+        Ok(())
     }
 
     /// The listener, once; it does not block.
@@ -188,6 +215,25 @@ mod tests {
             let peer = UnixPeer { uid, gid, groups };
             assert_eq!(socket.admits_peer(&peer).is_ok(), admitted, "{peer:?}");
         }
+    }
+
+    #[test]
+    fn only_the_own_file_is_given_away() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("admin.sock");
+        let mut socket = AdminSocket::bind(&path).unwrap();
+        let own = (Uid::effective(), Gid::effective());
+        socket.hand_over(own.0, own.1).unwrap();
+        assert_eq!(
+            (socket.user, socket.group),
+            (own.0.as_raw(), own.1.as_raw())
+        );
+        let other = directory.path().join("other");
+        fs::write(&other, "somebody else's").unwrap();
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(&other, &path).unwrap();
+        let error = format!("{:#}", socket.hand_over(own.0, own.1).unwrap_err());
+        assert!(error.contains("somebody has replaced it"), "{error}");
     }
 
     #[test]
