@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use turnbuckle_proto::Method;
 
-use crate::client::{Client, USER};
+use crate::client::{Client, USER, channel_data};
 use crate::site::{CHANNEL, Site, connect};
 
 /// A server that logs to a file, and the file.
@@ -125,12 +125,9 @@ fn a_session_is_a_line_at_its_start_and_one_at_its_end() {
         reason.contains("holds 1 ") && reason.contains("user-quota"),
         "{reason}"
     );
-    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/logs.md");
-    let documented = fs::read_to_string(documented).expect("the page is there");
+    assert!(end.get("dropped_bytes_to_peers").is_none(), "{end}");
     for object in [start, end, peer, quota] {
-        for field in object.as_object().unwrap().keys() {
-            assert!(documented.contains(&format!("`{field}`")), "{field}");
-        }
+        is_documented(object);
     }
     // The challenges of both clients are no news.
     for object in &objects {
@@ -138,6 +135,54 @@ fn a_session_is_a_line_at_its_start_and_one_at_its_end() {
         assert_ne!(object["level"], "error", "{object}");
     }
 }
+
+/// `docs/logs.md` has the event of the line and all of its fields.
+fn is_documented(line: &Value) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/logs.md");
+    let page = fs::read_to_string(page).expect("the page is there");
+    let event = line["event"].as_str().expect("the line has an event");
+    for word in line
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .chain([event])
+    {
+        assert!(page.contains(&format!("`{word}`")), "{word} of {line}");
+    }
+}
+
+#[test]
+fn what_came_too_fast_is_told() {
+    // So little that the second payload does not fit, whenever it comes.
+    let logged = Logged::start("log-format=json\nlog-binding\nmax-bps=1\n");
+    let site = &logged.site;
+    let mut client = site.tcp();
+    client.mapped_address();
+    client.allocate();
+    client.bind(CHANNEL, site.peer.address());
+    let payload = vec![7; PAYLOAD];
+    client.echo(CHANNEL, &payload);
+    client.send(&channel_data(CHANNEL, &payload));
+    // Answered behind it.
+    client.mapped_address();
+    drop(client);
+    site.server.expect_log("the end of the session", |line| {
+        line.contains("session-end")
+    });
+    let objects = logged.objects();
+    let end = events(&objects, "session-end")[0];
+    assert_eq!(end["packets_to_peers"], 1, "{end}");
+    assert_eq!(end["dropped_packets_to_peers"], 1, "{end}");
+    assert_eq!(end["dropped_bytes_to_peers"], PAYLOAD, "{end}");
+    assert_eq!(end["dropped_packets_to_client"], 0, "{end}");
+    assert_eq!(end["dropped_bytes_to_client"], 0, "{end}");
+    is_documented(end);
+    is_documented(events(&objects, "binding-answered")[0]);
+}
+
+/// More than half of what an allocation may send at once with the smallest limit.
+const PAYLOAD: usize = 40_000;
 
 #[test]
 fn text_is_for_people() {

@@ -89,7 +89,7 @@ impl SessionLog {
                 why,
                 lasted,
                 traffic,
-                ..
+                shaped,
             } => {
                 let peers = self.live.remove(&(shard.0, id)).map(|live| live.peers);
                 let end = End {
@@ -99,6 +99,7 @@ impl SessionLog {
                     why,
                     seconds: lasted.as_secs(),
                     traffic,
+                    shaped,
                     peers: peers.unwrap_or_default(),
                 };
                 self.ended(&end);
@@ -235,6 +236,8 @@ impl SessionLog {
     fn ended(&self, end: &End<'_>) {
         let five_tuple = &end.path.five_tuple;
         let peers = end.peers.list().map(tracing::field::display);
+        // Most sessions have no limit, or stay within it.
+        let over_rate = |count: u64| (end.shaped != Traffic::default()).then_some(count);
         tracing::info!(
             event = "session-end",
             user = end.username.map(|name| self.stable(name)),
@@ -249,6 +252,10 @@ impl SessionLog {
             bytes_to_peers = end.traffic.bytes_to_peers,
             packets_to_client = end.traffic.packets_to_client,
             bytes_to_client = end.traffic.bytes_to_client,
+            dropped_packets_to_peers = over_rate(end.shaped.packets_to_peers),
+            dropped_bytes_to_peers = over_rate(end.shaped.bytes_to_peers),
+            dropped_packets_to_client = over_rate(end.shaped.packets_to_client),
+            dropped_bytes_to_client = over_rate(end.shaped.bytes_to_client),
             seconds = end.seconds,
             reason = end.why.as_str(),
             "session ended: {}",
@@ -305,6 +312,8 @@ struct End<'a> {
     why: EndReason,
     seconds: u64,
     traffic: Traffic,
+    /// What the rate limit has dropped of it.
+    shaped: Traffic,
     peers: Peers,
 }
 
