@@ -4,7 +4,6 @@
 //! nothing at all while nobody looks. Memory is bounded: so many sessions are compared, and so many entries kept for each table.
 
 use std::collections::BTreeMap;
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -227,37 +226,25 @@ fn network(ip: IpAddr) -> IpNet {
     IpNet::trunc(&net)
 }
 
-/// A table of bounded size: when it is full, the lightest entry makes room (the space-saving algorithm without inheritance of counts, so
-/// no figure is ever more than what was moved).
+/// A table of bounded size: when it is full, the lighter half makes room. What comes back later starts at nothing, so no figure is
+/// ever more than what was moved.
 struct Heaviest<K>(BTreeMap<K, (u64, Counts)>);
 
-impl<K: Clone + Hash + Ord> Heaviest<K> {
+impl<K: Ord> Heaviest<K> {
     const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
     fn add(&mut self, key: K, moved: Counts) {
-        if let Some((sessions, counts)) = self.0.get_mut(&key) {
-            *sessions += 1;
-            counts.add(moved);
-            return;
+        if self.0.len() >= ENTRIES_MAX && !self.0.contains_key(&key) {
+            let mut all: Vec<_> = std::mem::take(&mut self.0).into_iter().collect();
+            all.sort_by_key(|(_, (_, counts))| std::cmp::Reverse(counts.weight()));
+            all.truncate(ENTRIES_MAX / 2);
+            self.0 = all.into_iter().collect();
         }
-        if self.0.len() >= ENTRIES_MAX {
-            let lightest = self
-                .0
-                .iter()
-                .min_by_key(|(_, (sessions, counts))| (counts.weight(), *sessions));
-            let Some((lightest, weight)) =
-                lightest.map(|(key, (_, counts))| (key.clone(), counts.weight()))
-            else {
-                return;
-            };
-            if weight >= moved.weight() {
-                return;
-            }
-            self.0.remove(&lightest);
-        }
-        self.0.insert(key, (1, moved));
+        let (sessions, counts) = self.0.entry(key).or_default();
+        *sessions += 1;
+        counts.add(moved);
     }
 
     /// The heaviest [`SHOWN`].
@@ -278,7 +265,8 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// A look that is older says nothing about now.
 const STALE: Duration = Duration::from_secs(10);
 const SESSIONS_MAX: usize = 65_536;
-const ENTRIES_MAX: usize = 1_024;
+/// Users and networks are never more than the sessions; peers may be.
+const ENTRIES_MAX: usize = SESSIONS_MAX;
 const SHOWN: usize = 10;
 
 #[cfg(test)]
@@ -296,13 +284,13 @@ mod tests {
     #[test]
     fn the_table_keeps_the_heaviest() {
         let mut table = Heaviest::new();
-        for n in 0..10 * ENTRIES_MAX as u64 {
+        for n in 0..3 * ENTRIES_MAX as u64 {
             table.add(n, moved(n));
             table.add(n, moved(n));
             assert!(table.0.len() <= ENTRIES_MAX);
         }
         let first = table.first(|key, sessions, counts| (key, sessions, counts.bytes_to_peers));
-        let last = 10 * ENTRIES_MAX as u64 - 1;
+        let last = 3 * ENTRIES_MAX as u64 - 1;
         assert_eq!(first.len(), SHOWN);
         assert_eq!(first[0], (last, 2, 2 * last));
         assert_eq!(first[1].0, last - 1);
