@@ -56,11 +56,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<Output, Failure> {
         if args.json {
             return watch::json(&client.get::<Value>(PATH)?, !args.once);
         }
-        let mut text = tables(&client.get(PATH)?);
-        if !args.once {
-            text += "\nq or Ctrl-C ends.\n";
-        }
-        Ok(text)
+        Ok(tables(&client.get(PATH)?))
     };
     if args.once {
         look().map(Output::new)

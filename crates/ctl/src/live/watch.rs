@@ -2,12 +2,17 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::{flag, low_level};
 
 use crate::Output;
 use crate::failure::Failure;
@@ -56,6 +61,10 @@ pub(crate) fn until_stopped(
             None => thread::sleep(INTERVAL),
         }
     }
+    if let Some(signal) = screen.and_then(Screen::close) {
+        // Ends the program as the signal would have without the screen.
+        let _ = low_level::emulate_default_handler(signal);
+    }
     Ok(Output::new(String::new()))
 }
 
@@ -65,12 +74,12 @@ fn write(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// As much as the screen has room for.
+/// As much as the screen has room for, and on its last row how to leave.
 fn draw(text: &str) -> io::Result<()> {
     let (rows, columns) = termios::tcgetwinsize(io::stdout())
         .map_or((24, 80), |size| (size.ws_row.max(2), size.ws_col.max(20)));
     write(&format!(
-        "{HOME}{}{CLEAR_BELOW}",
+        "{HOME}{}{CLEAR_BELOW}\u{1b}[{rows};1H{HINT}",
         cut(text, rows.into(), columns.into())
     ))
 }
@@ -90,25 +99,41 @@ fn cut(text: &str, rows: usize, columns: usize) -> String {
 /// The other screen of the terminal, with keys read as they are pressed.
 struct Screen {
     before: Termios,
+    /// The signal that asks the program to end; 0 until it comes.
+    signal: Arc<AtomicUsize>,
 }
 
 impl Screen {
     fn open() -> Result<Self, Failure> {
-        let failed =
-            |error: rustix::io::Errno| Failure::new(format!("the terminal cannot be set: {error}"));
+        let failed = |error: Errno| Failure::new(format!("the terminal cannot be set: {error}"));
         let before = termios::tcgetattr(io::stdin()).map_err(failed)?;
+        let signal = Arc::default();
+        for ending in [SIGHUP, SIGTERM] {
+            flag::register_usize(ending, Arc::clone(&signal), ending.unsigned_abs() as usize)
+                .map_err(|error| Failure::new(format!("signals cannot be handled: {error}")))?;
+        }
         let mut keys = before.clone();
         keys.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
         keys.special_codes[SpecialCodeIndex::VMIN] = 0;
         keys.special_codes[SpecialCodeIndex::VTIME] = 0;
         termios::tcsetattr(io::stdin(), OptionalActions::Now, &keys).map_err(failed)?;
-        let screen = Self { before };
+        let screen = Self { before, signal };
         write(ENTER).map_err(|error| Failure::new(format!("the terminal is gone: {error}")))?;
         Ok(screen)
     }
 
-    /// Waits for the next turn; true if a key says that there is to be none.
+    /// Gives the terminal back; the signal that asked for it, if one did.
+    fn close(self) -> Option<i32> {
+        let signal = self.signal.load(Ordering::Relaxed);
+        i32::try_from(signal).ok().filter(|signal| *signal != 0)
+    }
+
+    /// Waits for the next turn; true if a key or a signal says that there is to be none.
     fn is_stopped(&self) -> bool {
+        let is_signalled = || self.signal.load(Ordering::Relaxed) != 0;
+        if is_signalled() {
+            return true;
+        }
         let stdin = io::stdin();
         let timeout = Timespec {
             tv_sec: INTERVAL.as_secs() as i64,
@@ -128,6 +153,8 @@ impl Screen {
                         .any(|key| matches!(*key, b'q' | b'Q' | CONTROL_C)),
                 }
             }
+            // By a signal; one that goes on after a stop ends nothing.
+            Err(Errno::INTR) => is_signalled(),
             Err(_) => true,
         }
     }
@@ -144,6 +171,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// The other screen, without a cursor.
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[2J";
 const LEAVE: &str = "\u{1b}[?25h\u{1b}[?1049l";
+const HINT: &str = "q or Ctrl-C ends.";
 const HOME: &str = "\u{1b}[H";
 const CLEAR_LINE: &str = "\u{1b}[K";
 const CLEAR_BELOW: &str = "\u{1b}[J";
