@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -243,6 +244,71 @@ fn the_server_is_changed_while_it_runs() {
     assert!(info.contains("\nActive TURN sessions: 0\n"), "{info}");
     println!("{status}\n{info}");
     server.stop();
+}
+
+#[test]
+fn check_asks_the_server_how_it_is() {
+    let server = start("");
+    let health = object_at(&server, "/v1/health");
+    assert_eq!(health["state"], "ready");
+    let socket = socket(&server);
+    let general = || {
+        let output = Command::new(turnctl())
+            .args(["check", "--json", "-c"])
+            .arg(server.config_path())
+            .arg("--socket")
+            .arg(&socket)
+            .output()
+            .expect("turnctl runs");
+        let all: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let general = all["general"].as_array().expect("a list").clone();
+        (output.status.code(), general)
+    };
+    let (code, found) = general();
+    assert_eq!(code, Some(0), "{found:#?}");
+    for check in health["checks"].as_array().expect("a list") {
+        let name = check["name"].as_str().expect("a name");
+        let level = match check["status"].as_str() {
+            Some("critical") => "error",
+            other => other.expect("a status"),
+        };
+        let told = found.iter().find(|finding| {
+            let text = finding["text"].as_str().unwrap_or_default();
+            text.strip_prefix(name)
+                .is_some_and(|rest| rest.starts_with(": "))
+        });
+        let told = told.unwrap_or_else(|| panic!("{name} in {found:#?}"));
+        assert_eq!(told["level"], level, "{told}");
+        assert_eq!(told["help"], check["advice"], "{told}");
+    }
+    for name in ["relay-ports:ipv4", "descriptors", "receive-buffer", "quota"] {
+        let mut names = health["checks"].as_array().unwrap().iter();
+        assert!(
+            names.any(|check| check["name"] == name),
+            "{name} in {health:#}"
+        );
+    }
+    // As if it were gone.
+    fs::remove_file(&socket).unwrap();
+    let (code, found) = general();
+    assert_eq!(code, Some(0), "{found:#?}");
+    let not_asked = found.iter().find(|finding| {
+        let text = finding["text"].as_str().unwrap_or_default();
+        text.contains("is not asked for its ports") && text.contains("there is no socket")
+    });
+    assert_eq!(not_asked.expect("a note")["level"], "note");
+    server.stop();
+}
+
+/// What is at a path of the API.
+fn object_at(server: &Server, path: &str) -> Value {
+    let mut stream = UnixStream::connect(socket(server)).expect("the socket answers");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    serde_json::from_str(body).expect("JSON")
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
-use turnbuckle_tests::{Authority, Deadline, HttpAnswer, Process, Server, turnbuckle};
+use turnbuckle_tests::{Authority, Deadline, HttpAnswer, Process, Server, Signal, turnbuckle};
 
 #[test]
 fn figures_follow_what_is_done() {
@@ -102,6 +102,30 @@ fn health_is_told_with_reasons() {
     assert_eq!(figure("relay-ports:ipv4"), "10 of 10 free");
     assert_eq!(figure("quota"), "0 of 10 allocations");
     assert!(figure("shards").ends_with("answer"));
+    server.stop();
+}
+
+#[test]
+fn the_last_reload_is_told_with_its_outcome() {
+    let server = start("no-auth\nuser-quota=5");
+    let before = get(&server, "/metrics");
+    assert!(!before.body.contains("turnbuckle_config_reload"));
+    let path = server.config_path();
+    let file = fs::read_to_string(&path).unwrap();
+    let success = "turnbuckle_config_reload_success";
+    let time = "turnbuckle_config_reload_time_seconds";
+    for (text, outcome) in [
+        (file.clone() + "min-port=5\nmax-port=4\n", 0.0),
+        (file, 1.0),
+    ] {
+        fs::write(&path, text).unwrap();
+        server.signal(Signal::HUP);
+        eventually(&server, "/metrics", |after| {
+            after.body.contains(success) && series(after, success) == outcome
+        });
+    }
+    let after = get(&server, "/metrics");
+    assert!(series(&after, time) >= series(&after, "process_start_time_seconds"));
     server.stop();
 }
 

@@ -1,6 +1,8 @@
 //! `turnctl check`: is a caller of this server served? Owns which targets are tried and how findings are printed; what is asked of
 //! each is in [`probe`](crate::probe).
 
+mod running;
+
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -35,6 +37,15 @@ pub(crate) fn run(args: &ProbeArgs, now: u64) -> Result<Output, Failure> {
         general.push(Finding::note(
             "this is the host of the server, so nothing came by way of its firewall: to see that too, run `turnctl check NAME` on \
              another host, with `-c` and a copy of the file or `--secret-file`",
+        ));
+    }
+    if args.host.is_none() && args.urls.is_empty() {
+        let configured = configuration
+            .as_ref()
+            .map(|c| c.settings.admin_socket.clone());
+        general.extend(running::findings(
+            args.socket.clone(),
+            &configured.unwrap_or_default(),
         ));
     }
     general.extend(clock_finding(&reports, &credentials, &trust, now));

@@ -170,6 +170,10 @@ pub(crate) struct ProbeArgs {
     /// An object for programs
     #[arg(long)]
     pub(crate) json: bool,
+    /// Socket of the server on this host, which is asked how it is unless a server is named [default: the `admin-socket` of the
+    /// configuration]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "urls"])]
+    pub(crate) socket: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
 }

@@ -34,6 +34,11 @@ impl Failure {
         self
     }
 
+    /// What was wrong, and what to do.
+    pub(crate) fn into_parts(self) -> (String, Option<String>) {
+        (self.message, self.help)
+    }
+
     pub(crate) const fn status(&self) -> u8 {
         self.status
     }

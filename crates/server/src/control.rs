@@ -52,6 +52,15 @@ pub(crate) enum State {
     Stopping,
 }
 
+/// How the last attempt to read the settings anew has ended, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LastReload {
+    /// False if the settings stayed as they were.
+    pub(crate) succeeded: bool,
+    /// Seconds since 1970.
+    pub(crate) at_unix: u64,
+}
+
 struct Inner {
     shards: Shards,
     settings: Mutex<Arc<Settings>>,
@@ -61,6 +70,7 @@ struct Inner {
     tls: Mutex<Option<TlsService>>,
     notices: Sender<Notice>,
     state: AtomicU8,
+    reload: Mutex<Option<LastReload>>,
     started: Instant,
 }
 
@@ -84,6 +94,7 @@ impl Control {
             tls: Mutex::new(tls),
             notices,
             state: AtomicU8::new(State::Starting as u8),
+            reload: Mutex::new(None),
             started: clock::monotonic(),
         }))
     }
@@ -121,6 +132,20 @@ impl Control {
     pub(crate) fn settings(&self) -> Arc<Settings> {
         let settings = self.0.settings.lock();
         Arc::clone(&settings.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// `None` before the first one.
+    pub(crate) fn last_reload(&self) -> Option<LastReload> {
+        *self.0.reload.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers how a reload that ends now has gone.
+    pub(crate) fn set_last_reload(&self, succeeded: bool) {
+        let now = LastReload {
+            succeeded,
+            at_unix: clock::unix_seconds(),
+        };
+        *self.0.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// The ledger of allocations by user: what is held, and what may be.

@@ -3,10 +3,14 @@
 //! Owns the bounds and the words. Reads what a [`Scrape`] has; remembers nothing but what was counted some minutes ago.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use turnbuckle_config::Settings;
+use turnbuckle_net::ListenerOptions;
 use turnbuckle_proto::AddressFamily;
 
 use crate::control::{ShardKind, State};
@@ -71,6 +75,7 @@ impl Health {
         let mut checks = vec![shards(scrape), state(scrape.state)];
         checks.extend(ports(scrape));
         checks.extend(descriptors(scrape));
+        checks.extend(receive_buffer(scrape));
         checks.extend(quota(scrape));
         checks.extend(certificates(scrape));
         checks.push(clock(scrape));
@@ -168,13 +173,54 @@ fn descriptors(scrape: &Scrape) -> Option<Check> {
     let open = scrape.process.open_descriptors?;
     let figure = format!("{open} of {max} open");
     let used = open.saturating_mul(100) / max.max(1);
+    let wanted = descriptors_wanted(scrape.limits.total);
     let status = match used {
         95.. => Status::Critical,
         80.. => Status::Warning,
+        _ if max < wanted => {
+            let figure = format!("{max} allowed, {wanted} needed for total-quota");
+            let advice = format!(
+                "set LimitNOFILE={wanted} in the systemd unit, or ulimit -n; or lower total-quota"
+            );
+            return Some(Check::new("descriptors", Status::Warning, figure, &advice));
+        }
         _ => return Some(Check::ok("descriptors", figure)),
     };
     let advice = "raise LimitNOFILE= in the systemd unit, or ulimit -n; each allocation and connection takes one";
     Some(Check::new("descriptors", status, figure, advice))
+}
+
+/// How many descriptors it takes to serve that many allocations at once.
+pub(crate) fn descriptors_wanted(allocations: Option<NonZeroU32>) -> u64 {
+    allocations.map_or(0, |total| u64::from(total.get())) + RESERVED_DESCRIPTORS
+}
+
+fn receive_buffer(scrape: &Scrape) -> Option<Check> {
+    let granted = scrape.receive_buffer()?;
+    let wanted = receive_buffer_wanted(&scrape.settings);
+    if granted >= wanted {
+        return Some(Check::ok(
+            "receive-buffer",
+            format!("{granted} bytes for each listener"),
+        ));
+    }
+    let figure = format!("{granted} bytes granted, {wanted} asked for");
+    let advice = format!(
+        "bursts may be lost: as root sysctl -w net.core.rmem_max={wanted}, and start the server anew"
+    );
+    Some(Check::new(
+        "receive-buffer",
+        Status::Warning,
+        figure,
+        &advice,
+    ))
+}
+
+/// Bytes of receive buffer that each listener for datagrams asks the kernel for.
+pub(crate) fn receive_buffer_wanted(settings: &Settings) -> usize {
+    let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let default = || ListenerOptions::new(any).receive_buffer;
+    settings.socket_buffer.unwrap_or_else(default)
 }
 
 fn quota(scrape: &Scrape) -> Option<Check> {
@@ -302,6 +348,8 @@ impl Memory {
 }
 
 const PORTS_USED_PERCENT_MAX: usize = 80;
+/// For what is no allocation.
+const RESERVED_DESCRIPTORS: u64 = 64;
 const CERTIFICATE_DAYS_MIN: u64 = 14;
 /// 1 January 2026: no clock that is right is before it.
 const CLOCK_MIN_UNIX: u64 = 1_767_225_600;

@@ -19,6 +19,7 @@ use crate::clock::{self, Clock};
 use crate::control::{Control, Controlled, Shard, ShardKind, Shards, State};
 use crate::deployment::Deployment;
 use crate::failures::Failures;
+use crate::health::descriptors_wanted;
 use crate::http::insight::Insight;
 use crate::http::{AdminSocket, Http, Site, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
@@ -414,11 +415,7 @@ fn relay_options(settings: &Settings) -> RelayOptions {
 fn check_descriptors(deployment: &Deployment) {
     match raise_descriptor_limit() {
         Ok((_, now)) => {
-            let wanted = deployment
-                .limits
-                .total
-                .map_or(0, |total| u64::from(total.get()))
-                + RESERVED_DESCRIPTORS;
+            let wanted = descriptors_wanted(deployment.limits.total);
             if now < wanted {
                 tracing::warn!(
                     "the host allows {now} open descriptors, too few for total-quota: {wanted} are needed (in a systemd unit: \
@@ -506,6 +503,5 @@ const fn plural(n: usize) -> &'static str {
 const STEP_INTERVAL: Duration = Duration::from_millis(500);
 /// Events between the shards and the log; what comes on top is counted and not written.
 const EVENTS_WAITING: usize = 16_384;
-const RESERVED_DESCRIPTORS: u64 = 64;
 /// PROXY header and TLS handshake; a client that takes longer has given up itself.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

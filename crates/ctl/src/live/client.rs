@@ -25,12 +25,15 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(args: &SocketArgs) -> Self {
-        Self {
-            socket: args
-                .socket
+        Self::at(
+            args.socket
                 .clone()
                 .unwrap_or_else(|| AdminSocket::USUAL_PATH.into()),
-        }
+        )
+    }
+
+    pub(crate) const fn at(socket: PathBuf) -> Self {
+        Self { socket }
     }
 
     /// False where certainly nobody answers.

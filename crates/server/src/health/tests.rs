@@ -50,6 +50,7 @@ fn all_is_well() {
             "relay-ports:ipv4",
             "relay-ports:ipv6",
             "descriptors",
+            "receive-buffer",
             "quota",
             "certificate:turn.example.org",
             "certificate:turn.example.org",
@@ -105,7 +106,7 @@ fn ports_run_out_by_family() {
 fn descriptors_and_quota_run_out() {
     let open = |open| finding("descriptors", |s| s.process.open_descriptors = Some(open)).0;
     assert_eq!(
-        [open(819), open(820), open(973)],
+        [open(1638), open(1639), open(1946)],
         [Status::Ok, Status::Warning, Status::Critical]
     );
     let held = |held| {
@@ -127,6 +128,38 @@ fn descriptors_and_quota_run_out() {
             .iter()
             .all(|check| check.name != "quota")
     );
+}
+
+#[test]
+fn what_the_host_allows_is_held_against_the_settings() {
+    let allowed = |max| {
+        finding("descriptors", |scrape| {
+            scrape.process.descriptors_max = Some(max);
+        })
+    };
+    assert_eq!(allowed(1264).0, Status::Ok);
+    let (status, figure, health) = allowed(1263);
+    assert_eq!((status, health.ready), (Status::Warning, true));
+    assert_eq!(figure, "1263 allowed, 1264 needed for total-quota");
+
+    let granted = |bytes| {
+        finding("receive-buffer", |scrape| {
+            let figures = scrape.shards[1].figures.as_mut().unwrap();
+            figures.listeners[0].receive_buffer = Some(bytes);
+        })
+    };
+    assert_eq!(granted(4 << 20).0, Status::Ok);
+    let (status, figure, health) = granted(212_992);
+    assert_eq!((status, health.ready), (Status::Warning, true));
+    assert_eq!(figure, "212992 bytes granted, 4194304 asked for");
+    let (status, ..) = finding("receive-buffer", |scrape| {
+        let settings = Settings {
+            socket_buffer: Some(5 << 20),
+            ..Settings::default()
+        };
+        scrape.settings = Arc::new(settings);
+    });
+    assert_eq!(status, Status::Warning);
 }
 
 #[test]

@@ -43,6 +43,7 @@ pub(crate) fn router(control: Control, source: Source, failures: Failures) -> Ro
     Router::new()
         .route("/v1/version", get(version))
         .route("/v1/status", get(status))
+        .route("/v1/health", get(health))
         .route("/v1/info", get(info))
         .route("/v1/sessions", get(all_sessions))
         .route(
@@ -97,6 +98,10 @@ async fn status(State(admin): State<Admin>) -> Response {
         overview::status(&before, &now, &admin.source.health(&now))
     })
     .await
+}
+
+async fn health(State(admin): State<Admin>) -> Response {
+    call(move || admin.source.health(&admin.source.recent())).await
 }
 
 async fn info(State(admin): State<Admin>) -> Response {

@@ -9,7 +9,7 @@ use turnbuckle_relay::{Limits, PortUsage};
 
 use super::ProcessFigures;
 use crate::clock;
-use crate::control::{Control, ShardKind, ShardReport, State};
+use crate::control::{Control, LastReload, ShardKind, ShardReport, State};
 use crate::deployment::DEFAULT_REALM;
 use crate::health::{Health, Memory};
 use crate::shard::Report;
@@ -52,6 +52,8 @@ pub(crate) struct Scrape {
     pub(crate) relayed: [(AddressFamily, usize); 2],
     pub(crate) certificates: Vec<CertificateState>,
     pub(crate) process: ProcessFigures,
+    /// `None` if settings were only read at the start.
+    pub(crate) reload: Option<LastReload>,
     /// Seconds since 1970.
     pub(crate) started_unix: u64,
     pub(crate) now_unix: u64,
@@ -133,6 +135,7 @@ impl Source {
                 .map(|family| (family, ports.usage(family).0)),
             certificates,
             process: ProcessFigures::read(),
+            reload: control.last_reload(),
             started_unix: self.started_unix,
             now_unix: clock::unix_seconds(),
             uptime: clock::monotonic().saturating_duration_since(control.started()),
@@ -206,6 +209,14 @@ impl Scrape {
             .iter()
             .filter_map(|(_, _, sums)| sums.kernel_drops);
         drops.sum()
+    }
+
+    /// The least receive buffer that a listener for datagrams has been granted, in bytes; `None` if there is none.
+    pub(crate) fn receive_buffer(&self) -> Option<usize> {
+        let listeners = self.figures().flat_map(|figures| &figures.listeners);
+        listeners
+            .filter_map(|listener| listener.receive_buffer)
+            .min()
     }
 
     /// How far the calendar is from where it should be since the start, in seconds.

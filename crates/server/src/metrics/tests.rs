@@ -13,7 +13,7 @@ use turnbuckle_proto::AddressFamily;
 use turnbuckle_relay::{Limits, PortUsage, RelayAddress, ShardId};
 
 use super::*;
-use crate::control::{ShardKind, ShardReport, State};
+use crate::control::{LastReload, ShardKind, ShardReport, State};
 use crate::shard::figures::{Allocations, Figures, ListenerFigures, ListenerKind};
 use crate::tls::CertificateState;
 
@@ -62,8 +62,12 @@ pub(crate) fn scrape() -> Scrape {
             resident_bytes: Some(8 << 20),
             virtual_bytes: Some(64 << 20),
             open_descriptors: Some(100),
-            descriptors_max: Some(1024),
+            descriptors_max: Some(2048),
         },
+        reload: Some(LastReload {
+            succeeded: true,
+            at_unix: NOW - 60,
+        }),
         started_unix: NOW - 3600,
         now_unix: NOW,
         uptime: Duration::from_secs(3600),
@@ -100,6 +104,7 @@ fn shard(id: u8, kind: ShardKind) -> ShardReport {
         allocations: 0,
         received: 20,
         kernel_drops: (kind == ShardKind::Udp).then_some(0),
+        receive_buffer: (kind == ShardKind::Udp).then_some(4 << 20),
     }];
     ShardReport {
         id: ShardId(id),
@@ -121,6 +126,11 @@ fn shards_of_a_kind_are_summed_up() {
     has("turnbuckle_quota_limit{of=\"server\"} 1200");
     has("turnbuckle_state{state=\"ready\"} 1");
     has("turnbuckle_state{state=\"draining\"} 0");
+    has("turnbuckle_config_reload_success 1");
+    has(&format!(
+        "turnbuckle_config_reload_time_seconds {}",
+        NOW - 60
+    ));
     has("turn_total_traffic_rcvb 3000");
     has("turn_traffic_peer_sentp{realm=\"example.org\"} 30");
     has("turn_total_allocations{type=\"TLS/TCP\"} 3");
@@ -148,8 +158,10 @@ fn limits_that_are_not_there_are_left_out() {
     let mut scrape = scrape();
     scrape.limits = Limits::default();
     scrape.process = ProcessFigures::default();
+    scrape.reload = None;
     let text = render(&scrape, Format::Text);
     assert!(!text.contains("turnbuckle_quota_limit") && !text.contains("process_open_fds"));
+    assert!(!text.contains("turnbuckle_config_reload"));
 }
 
 /// The rules that parsers hold texts to: each family once, its head first, no series twice.

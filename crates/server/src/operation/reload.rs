@@ -40,6 +40,7 @@ impl Operation {
         systemd::reloading();
         let result = self.try_reload();
         systemd::ready();
+        self.control.set_last_reload(result.is_ok());
         match &result {
             Ok(reloaded) => tracing::info!("reloaded: {reloaded}"),
             Err(error) => {

@@ -40,6 +40,8 @@ pub(crate) struct ListenerFigures {
     pub(crate) received: u64,
     /// Datagrams that the kernel had no room for; `None` where the kernel does not say, as for connections. Wraps around.
     pub(crate) kernel_drops: Option<u32>,
+    /// Bytes of receive buffer that the kernel has granted; `None` for connections, whose buffers grow by themselves.
+    pub(crate) receive_buffer: Option<usize>,
 }
 
 /// What comes to a listener.

@@ -344,6 +344,7 @@ impl Shared {
             address: listening.address,
             received: listening.accepted.get(),
             kernel_drops: None,
+            receive_buffer: None,
         });
         Figures {
             report: state.core.report(),

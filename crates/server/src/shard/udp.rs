@@ -558,6 +558,7 @@ impl Clients {
             allocations: endpoint.allocations,
             received: endpoint.received,
             kernel_drops: endpoint.socket.kernel_drops().ok(),
+            receive_buffer: endpoint.socket.granted_receive_buffer().ok(),
         });
         Figures {
             report: self.io.core.report(),

@@ -27,6 +27,30 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "turnbuckle_config_reload_success",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 if the last reload was taken over, 0 if the settings stayed as they were; left out before the first",
+        coturn: "",
+        samples: |scrape, out| {
+            if let Some(reload) = scrape.reload {
+                out.set(u8::from(reload.succeeded));
+            }
+        },
+    },
+    Family {
+        name: "turnbuckle_config_reload_time_seconds",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "When that reload was, in seconds since 1970",
+        coturn: "",
+        samples: |scrape, out| {
+            if let Some(reload) = scrape.reload {
+                out.set(reload.at_unix);
+            }
+        },
+    },
+    Family {
         name: "turnbuckle_shards",
         kind: Kind::Gauge,
         labels: &["clients", "answers"],
