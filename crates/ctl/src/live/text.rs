@@ -49,7 +49,7 @@ fn scaled(value: f64, step: f64, units: [&str; 4]) -> String {
         value /= step;
         unit = units.next().unwrap_or_default();
     }
-    let digits = usize::from(!is_whole);
+    let digits = usize::from(!is_whole && value < 99.95);
     format!("{value:.digits$} {unit}")
 }
 
@@ -101,7 +101,9 @@ mod tests {
         assert_eq!(bit_rate(999.0), "999 bit/s");
         assert_eq!(bit_rate(1_000.0), "1.0 kbit/s");
         assert_eq!(bit_rate(12_345_678.0), "12.3 Mbit/s");
-        assert_eq!(bit_rate(5e13), "50000.0 Gbit/s");
+        assert_eq!(bit_rate(99_949_999.0), "99.9 Mbit/s");
+        assert_eq!(bit_rate(99_950_000.0), "100 Mbit/s");
+        assert_eq!(bit_rate(5e13), "50000 Gbit/s");
         assert_eq!((kib(511), kib(512), kib(2048)), (0, 1, 2));
         for (seconds, text) in [
             (0, "0 s"),

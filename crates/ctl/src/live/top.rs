@@ -84,15 +84,15 @@ fn table<'a>(text: &mut String, heading: &str, rows: impl Iterator<Item = (Strin
     // Writing to a `String` cannot fail.
     let _ = writeln!(
         text,
-        "\n{heading:<NAME_WIDTH$} {:>8} {:>12} {:>12} {:>9}",
-        "SESSIONS", "TO PEERS", "TO CLIENTS", "PACKETS/S"
+        "\n{heading:<NAME_WIDTH$} {:>8} {:>11} {:>11} {:>7}",
+        "SESSIONS", "TO PEERS", "TO CLIENTS", "PKTS/S"
     );
     let mut is_empty = true;
     for (name, load) in rows {
         is_empty = false;
         let _ = writeln!(
             text,
-            "{} {:>8} {:>12} {:>12} {:>9.0}",
+            "{} {:>8} {:>11} {:>11} {:>7.0}",
             fitted(&name, NAME_WIDTH),
             load.sessions,
             bit_rate(load.to_peers_bits_per_second),
@@ -106,5 +106,5 @@ fn table<'a>(text: &mut String, heading: &str, rows: impl Iterator<Item = (Strin
 }
 
 const PATH: &str = "/v1/top";
-/// An IPv6 address fits.
+/// An IPv6 address fits, and a row fits 80 columns.
 const NAME_WIDTH: usize = 39;

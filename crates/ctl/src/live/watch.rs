@@ -90,7 +90,8 @@ fn cut(text: &str, rows: usize, columns: usize) -> String {
         .take(rows.saturating_sub(1))
         .map(|line| {
             let line: String = line.chars().take(columns).collect();
-            format!("{line}{CLEAR_LINE}\r\n")
+            // First, as a line of full width leaves the cursor on its last column.
+            format!("{CLEAR_LINE}{line}\r\n")
         })
         .collect();
     lines.concat()
@@ -184,6 +185,6 @@ mod tests {
     #[test]
     fn a_frame_fits_the_screen() {
         let frame = cut("one\ntwo long\nthree\n", 3, 5);
-        assert_eq!(frame, "one\u{1b}[K\r\ntwo l\u{1b}[K\r\n");
+        assert_eq!(frame, "\u{1b}[Kone\r\n\u{1b}[Ktwo l\r\n");
     }
 }
