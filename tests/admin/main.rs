@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod terminal;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
