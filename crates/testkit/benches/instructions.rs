@@ -125,7 +125,7 @@ fn relayed(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
         let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
         assert!(matches!(decision, Decision::Drop(_)));
     });
-    for (name, message) in [
+    let messages = [
         (
             "relayed: channel to peer",
             Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]),
@@ -134,23 +134,13 @@ fn relayed(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
             "relayed: Send indication to peer",
             send_indication(by_indication.address),
         ),
-    ] {
-        let mut buffer = room(&message);
-        case(name, &mut || {
-            let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
-            assert!(matches!(decision, Decision::ToPeer { .. }));
-        });
-    }
-    for (name, peer) in [
+    ];
+    to_peer(case, shard, now, &path, &messages);
+    let peers = [
         ("relayed: peer to channel", by_channel.address),
         ("relayed: peer to Data indication", by_indication.address),
-    ] {
-        let mut buffer = room(&[7; PAYLOAD_LEN]);
-        case(name, &mut || {
-            let decision = from_peer(shard, now, id, peer, &mut buffer);
-            assert!(matches!(decision, Decision::ToClient { .. }));
-        });
-    }
+    ];
+    to_client(case, shard, now, id, &peers);
 }
 
 fn hairpin(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
@@ -189,17 +179,47 @@ fn limited(case: &mut dyn FnMut(&str, &mut dyn FnMut())) {
     let path = Server::path(alice.five_tuple());
     let (shard, id) = net.server.relay_socket(relayed).expect("open");
     let shard = &mut net.server.shards[shard];
+    let message = Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]);
+    let messages = [("limited: channel to peer", message)];
+    to_peer(case, shard, now, &path, &messages);
+    let peers = [("limited: peer to channel", peer.address)];
+    to_client(case, shard, now, id, &peers);
+}
+
+/// What a client sends. As [`to_client`], one place for all cases: with a second call of the relay the compiler might inline it in
+/// neither, and every count would be another.
+fn to_peer(
+    case: &mut dyn FnMut(&str, &mut dyn FnMut()),
+    shard: &mut Shard,
+    now: Now,
+    path: &ClientPath,
+    messages: &[(&str, Vec<u8>)],
+) {
     let mut answer = [0; ANSWER_LEN];
-    let mut buffer = room(&Client::channel_data(CHANNEL, &[7; PAYLOAD_LEN]));
-    case("limited: channel to peer", &mut || {
-        let decision = from_client(shard, now, &path, &mut buffer, &mut answer);
-        assert!(matches!(decision, Decision::ToPeer { .. }));
-    });
-    let mut buffer = room(&[7; PAYLOAD_LEN]);
-    case("limited: peer to channel", &mut || {
-        let decision = from_peer(shard, now, id, peer.address, &mut buffer);
-        assert!(matches!(decision, Decision::ToClient { .. }));
-    });
+    for (name, message) in messages {
+        let mut buffer = room(message);
+        case(name, &mut || {
+            let decision = from_client(shard, now, path, &mut buffer, &mut answer);
+            assert!(matches!(decision, Decision::ToPeer { .. }));
+        });
+    }
+}
+
+/// What these peers send to a relayed transport address.
+fn to_client(
+    case: &mut dyn FnMut(&str, &mut dyn FnMut()),
+    shard: &mut Shard,
+    now: Now,
+    id: RelayedId,
+    peers: &[(&str, SocketAddr)],
+) {
+    for &(name, peer) in peers {
+        let mut buffer = room(&[7; PAYLOAD_LEN]);
+        case(name, &mut || {
+            let decision = from_peer(shard, now, id, peer, &mut buffer);
+            assert!(matches!(decision, Decision::ToClient { .. }));
+        });
+    }
 }
 
 /// What callgrind collects.
