@@ -174,7 +174,7 @@ impl Relay {
         let payload = packet.span();
         // Whoever is at a local relay address is known to clients by the advertised one.
         let peer = self.ports.as_advertised(peer);
-        self.relay_to_client(now, id, peer, payload, packet)
+        self.relay_to_client(now, id, peer, payload, false, packet)
     }
 
     /// Data for a relayed transport address of this relay, from one of another shard: what a datagram between them is.
@@ -192,9 +192,7 @@ impl Relay {
             return self.drop(DropReason::NoRelayed);
         };
         let payload = packet.span();
-        let decision = self.relay_to_client(now, id, to.source, payload, packet);
-        self.count_hairpin(&decision);
-        decision
+        self.relay_to_client(now, id, to.source, payload, true, packet)
     }
 
     /// A payload on its way to a client, from a peer under the address that clients know it by.
@@ -206,6 +204,7 @@ impl Relay {
         id: AllocationId,
         peer: SocketAddr,
         payload: Span,
+        is_hairpin: bool,
         mut packet: Packet<'_>,
     ) -> Decision {
         // The datagram arrived at the address of the peer's own family.
@@ -222,12 +221,11 @@ impl Relay {
         if permission.reach == Reach::RelayedOnly && self.ports.find(peer).is_none() {
             return self.drop(DropReason::OwnAddress);
         }
-        let path = allocation.path;
         let wrapped = match allocation.channels.by_peer(PeerAddress(peer), now) {
             Some(channel) => u16::try_from(payload.len()).ok().and_then(|len| {
                 let header = channel_data::header(channel.number, len);
                 // RFC 8656 §12.5: padding is a must on streams and left out in datagrams.
-                let padding = if path.five_tuple.transport.is_stream() {
+                let padding = if allocation.path.five_tuple.transport.is_stream() {
                     channel_data::padded_len(len).saturating_sub(payload.len())
                 } else {
                     0
@@ -258,7 +256,14 @@ impl Relay {
         }
         allocation.traffic.count_to_client(1, payload.len());
         self.stats.count_to_clients(1, payload.len());
-        Decision::ToClient { path, bytes }
+        // Counted where the data meets its client.
+        if is_hairpin {
+            self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
+        }
+        Decision::ToClient {
+            path: allocation.path,
+            bytes,
+        }
     }
 
     /// A bundle from a client. Where all of it is ChannelData of one channel it is routed once.
@@ -455,17 +460,7 @@ impl Relay {
         let Some(to) = self.relayed.get(live.relayed.0).and_then(|r| r.allocation) else {
             return self.drop(DropReason::NoRelayed);
         };
-        let decision = self.relay_to_client(now, to, source, payload, packet);
-        self.count_hairpin(&decision);
-        decision
-    }
-
-    /// Counted where the data meets its client.
-    #[inline]
-    fn count_hairpin(&mut self, decision: &Decision) {
-        if matches!(decision, Decision::ToClient { .. }) {
-            self.stats.packets_hairpin = self.stats.packets_hairpin.wrapping_add(1);
-        }
+        self.relay_to_client(now, to, source, payload, true, packet)
     }
 }
 

@@ -59,15 +59,21 @@ impl<'a> Packet<'a> {
     /// Writes `header` directly in front of `body` and `padding` zeroes behind it.
     #[inline]
     pub(crate) fn wrap(&mut self, body: Span, header: &[u8], padding: usize) -> Option<Span> {
-        let start = body.start().checked_sub(header.len())?;
-        let end = body.end().checked_add(padding)?;
+        let front = u32::try_from(header.len()).ok()?;
+        let span = Span {
+            start: body.start.checked_sub(front)?,
+            len: body
+                .len
+                .checked_add(front)?
+                .checked_add(u32::try_from(padding).ok()?)?,
+        };
         self.buffer
-            .get_mut(start..body.start())?
+            .get_mut(span.start()..body.start())?
             .copy_from_slice(header);
         if padding > 0 {
-            self.buffer.get_mut(body.end()..end)?.fill(0);
+            self.buffer.get_mut(body.end()..span.end())?.fill(0);
         }
-        Span::new(start, end)
+        Some(span)
     }
 }
 
