@@ -149,9 +149,15 @@ impl Relay {
         is_open: bool,
         answer: &mut [u8],
     ) -> Option<LateAnswer> {
-        let Stage::Connecting(asked) = &mut self.connections.get_mut(connection)?.stage else {
+        let known = self.connections.get_mut(connection)?;
+        let Stage::Connecting(asked) = &mut known.stage else {
             return None;
         };
+        let holder = self.allocations.get(known.allocation);
+        // Where timers are late, one that has expired closes it when they run.
+        if holder.is_none_or(|holder| holder.expires <= now.instant) {
+            return None;
+        }
         let asked = asked.take()?;
         let outcome = if is_open {
             // RFC 6062 §5.2: without a ConnectionBind in 30 s it is closed.

@@ -73,6 +73,17 @@ fn connects_and_answers_when_that_is_done() {
     assert_eq!(alice.connected(&mut net, asked.connection, true), None);
 }
 
+#[test]
+fn a_connection_that_comes_after_the_expiry_is_nobodys() {
+    let (mut net, mut alice) = allocated();
+    let asked = alice.connect(&mut net, peer());
+    net.advance_without_timers(Duration::from_secs(600));
+    assert_eq!(alice.connected(&mut net, asked.connection, true), None);
+    net.advance(Duration::ZERO);
+    assert_eq!(net.server.allocations(), 0);
+    assert_eq!(net.server.shards[0].relay.peer_connections(), 0);
+}
+
 // compliance: 6062-5.2-07, 6062-5.2-08
 #[test]
 fn a_failure_is_447_and_leaves_nothing() {

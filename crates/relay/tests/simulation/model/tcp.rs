@@ -120,7 +120,12 @@ impl Model {
         late: Option<&(FiveTuple, Vec<u8>)>,
     ) {
         let open = &mut self.connections.open;
-        let Some(known) = open.get_mut(&connection) else {
+        let lives = |serial| {
+            let mut all = self.allocations.values();
+            all.any(|a| a.serial == serial && a.lives(now))
+        };
+        let known = open.get_mut(&connection);
+        let Some(known) = known.filter(|known| lives(known.allocation)) else {
             assert_eq!(late, None, "an answer about {connection}, which is gone");
             return;
         };
