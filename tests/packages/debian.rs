@@ -119,6 +119,7 @@ fn alone(machine: &Machine, install: &str, client: &Namespace) {
     let credential = machine.shell("turnctl credentials 1h alice");
     assert!(credential.contains("Username: "), "{credential}");
     for file in [
+        "/usr/share/man/man5/turnserver.conf.5.gz",
         "/usr/share/man/man8/turnbuckle.8.gz",
         "/usr/share/bash-completion/completions/turnctl",
         "/usr/lib/sysusers.d/turnbuckle.conf",

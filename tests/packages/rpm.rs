@@ -22,6 +22,7 @@ fn an_rpm_is_laid_down_and_says_what_it_needs() {
         "/usr/bin/turnctl",
         "/usr/lib/systemd/system/turnbuckle.service",
         "/usr/lib/sysusers.d/turnbuckle.conf",
+        "/usr/share/man/man5/turnserver.conf.5.gz",
         "/usr/share/man/man8/turnctl.8.gz",
         "/usr/share/zsh/site-functions/_turnctl",
         "/usr/share/doc/turnbuckle/LICENSE-MIT",

@@ -118,7 +118,9 @@ impl Tree {
         for entry in fs::read_dir(&pages)? {
             let page = entry?.path();
             let name = page.file_name().unwrap_or_default().to_string_lossy();
-            self.write_compressed(&format!("usr/share/man/man8/{name}"), &fs::read(&page)?)?;
+            let section = page.extension().unwrap_or_default().to_string_lossy();
+            let to = format!("usr/share/man/man{section}/{name}");
+            self.write_compressed(&to, &fs::read(&page)?)?;
         }
         fs::remove_dir_all(pages)?;
         Ok(())
