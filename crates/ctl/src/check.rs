@@ -1,5 +1,5 @@
 //! `turnctl check`: is a caller of this server served? Owns which targets are tried and how findings are printed; what is asked of
-//! each is in [`probe`](crate::probe).
+//! each is in [`probe`].
 
 mod running;
 
