@@ -256,7 +256,7 @@ fn obstacles(user: &User) -> Vec<String> {
         (_, true, _) => {}
         (None, false, 0) => all.push("there is no such account, and no static-auth-secret".to_owned()),
         (None, false, _) => all.push(
-            "there is no such account, and the name is not of the form EXPIRY:USER that a static-auth-secret takes"
+            "there is no such account; with a static-auth-secret it logs in as EXPIRY:USER, as `turnctl credentials` makes it"
                 .to_owned(),
         ),
         (Some(_), false, 0) => all.push("there is no static-auth-secret for time-limited names".to_owned()),
