@@ -16,6 +16,7 @@ mod namespace;
 mod process;
 mod requirement;
 mod server;
+mod toolbox;
 
 pub use alone::Alone;
 pub use authority::{Authority, CertificateFiles, CertificatePair};
@@ -29,3 +30,4 @@ pub use process::Process;
 pub use requirement::{Requirement, SYSTEM_PYTHON};
 pub use rustix::process::Signal;
 pub use server::{Credentials, Server, ServerBuilder};
+pub use toolbox::{bundle, synapse_python};

@@ -6,6 +6,8 @@ use std::io::Write;
 use std::process::Command;
 use std::thread;
 
+use crate::toolbox;
+
 /// Something a test needs from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Requirement {
@@ -15,6 +17,10 @@ pub enum Requirement {
     Typelib(&'static str, &'static str),
     /// A module that Debian's own Python can import.
     Module(&'static str),
+    /// What the pages of the browser tests are bundled from; see [`crate::bundle`].
+    NodeModules,
+    /// The homeserver; see [`crate::synapse_python`].
+    Synapse,
     /// The right to make network namespaces, and to become another user.
     Root,
 }
@@ -65,7 +71,18 @@ impl Requirement {
                 Some(format!("{SYSTEM_PYTHON} cannot import {name}"))
             }
             Self::Root if !Self::is_root() => Some("it needs root".to_owned()),
-            Self::Program(_) | Self::Typelib(..) | Self::Module(_) | Self::Root => None,
+            Self::NodeModules if toolbox::node_modules().is_none() => {
+                Some("matrix-js-sdk is not installed: `cargo xtask install` does that".to_owned())
+            }
+            Self::Synapse if toolbox::synapse_python().is_none() => {
+                Some("Synapse is not installed: `cargo xtask install` does that".to_owned())
+            }
+            Self::NodeModules
+            | Self::Synapse
+            | Self::Program(_)
+            | Self::Typelib(..)
+            | Self::Module(_)
+            | Self::Root => None,
         }
     }
 }

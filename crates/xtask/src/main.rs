@@ -14,6 +14,7 @@ mod packages;
 mod steps;
 mod tally;
 mod test;
+mod toolbox;
 
 use std::env;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => test::run(Scope::Everything),
         ["test", "--quick"] => test::run(Scope::Quick),
+        ["install"] => test::install(),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["bench-net", "up"] => bench_net::up(),
         ["bench-net", "down"] => bench_net::down(),
@@ -57,6 +59,7 @@ Usage: cargo xtask TASK
 Tasks:
   test           formatting, compliance, lints, documentation, every test, instruction counts; installs what that needs
   test --quick   the same without interop tests and instruction counts, and without installing anything
+  install        what `test` installs, and nothing else
   bench          the standard benchmark, to docs/benchmarks.md; `bench ARGUMENTS` runs turnbuckle-bench with them
   compliance     what of the RFCs is covered, to docs/compliance.md; `compliance --check` fails where that is not up to date
   fuzz           the fuzz targets under libFuzzer: `fuzz [--target T] --seconds N`, or `--runs N` for that many inputs each

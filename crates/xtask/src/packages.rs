@@ -188,6 +188,20 @@ const PACKAGES: &[Package] = &[
         name: "lua5.4",
         program: Some("lua5.4"),
     },
+    // Bundle what the pages of the browser tests are made of, and install it.
+    Package {
+        name: "nodejs",
+        program: Some("node"),
+    },
+    Package {
+        name: "npm",
+        program: Some("npm"),
+    },
+    // Where Synapse is installed.
+    Package {
+        name: "python3-venv",
+        program: None,
+    },
     // Counts instructions.
     Package {
         name: "valgrind",

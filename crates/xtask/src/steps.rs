@@ -19,21 +19,20 @@ struct Step {
     name: &'static str,
     took: Duration,
     passed: bool,
+    /// Whether all of it fails with this step.
+    is_needed: bool,
 }
 
 impl Steps {
     /// Runs `command` with its output going straight to the terminal. Returns whether it exited with status 0;
     /// a failure is remembered and does not stop the steps that follow.
     pub(crate) fn run(&mut self, name: &'static str, command: &mut Command) -> bool {
-        self.record(name, command, |command| {
-            let status = command
-                .status()
-                .with_context(|| format!("cannot run {command:?}"))?;
-            if !status.success() {
-                bail!("{status}");
-            }
-            Ok(())
-        })
+        self.record(name, true, command, run_to_end)
+    }
+
+    /// As [`Steps::run`], and nothing else fails with it: the step shows as failed and is no reason to fail.
+    pub(crate) fn attempt(&mut self, name: &'static str, command: &mut Command) -> bool {
+        self.record(name, false, command, run_to_end)
     }
 
     /// As [`Steps::run`], and returns the lines the command printed too; they are shown as they come.
@@ -43,7 +42,7 @@ impl Steps {
         command: &mut Command,
     ) -> (bool, Vec<String>) {
         let mut lines = Vec::new();
-        let passed = self.record(name, command, |command| {
+        let passed = self.record(name, true, command, |command| {
             let mut child = command
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
@@ -78,11 +77,11 @@ impl Steps {
         }
     }
 
-    /// Names of the steps that failed.
+    /// Names of the steps that failed and had to pass.
     pub(crate) fn failed(&self) -> Vec<&'static str> {
         self.done
             .iter()
-            .filter(|step| !step.passed)
+            .filter(|step| step.is_needed && !step.passed)
             .map(|step| step.name)
             .collect()
     }
@@ -90,6 +89,7 @@ impl Steps {
     fn record(
         &mut self,
         name: &'static str,
+        is_needed: bool,
         command: &mut Command,
         work: impl FnOnce(&mut Command) -> Result<()>,
     ) -> bool {
@@ -102,9 +102,24 @@ impl Steps {
             Ok(()) => println!("==> {name}: ok, {:.1} s", took.as_secs_f64()),
             Err(error) => println!("==> {name}: FAILED, {:.1} s: {error:#}", took.as_secs_f64()),
         }
-        self.done.push(Step { name, took, passed });
+        self.done.push(Step {
+            name,
+            took,
+            passed,
+            is_needed,
+        });
         passed
     }
+}
+
+fn run_to_end(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
 }
 
 fn echo_lines(from: impl Read, show: impl Fn(&str)) -> Vec<String> {

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::packages;
 use crate::steps::Steps;
 use crate::tally::Tally;
+use crate::toolbox;
 
 /// How much is run.
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -17,6 +18,16 @@ pub(crate) enum Scope {
     Everything,
     /// Without the tests that drive other people's programs.
     Quick,
+}
+
+/// Installs what the tests drive, and does nothing else.
+pub(crate) fn install() -> Result<()> {
+    let workspace = Workspace::found()?;
+    let mut steps = Steps::default();
+    packages::install_missing(&mut steps);
+    toolbox::install_missing(&mut steps, &workspace.root, &workspace.target);
+    steps.print_summary();
+    Ok(())
 }
 
 /// Runs every step even if an earlier one failed, then fails if any did.
@@ -27,6 +38,7 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
 
     if scope == Scope::Everything {
         packages::install_missing(&mut steps);
+        toolbox::install_missing(&mut steps, &workspace.root, &workspace.target);
     }
     steps.run(
         "formatting",
