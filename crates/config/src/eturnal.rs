@@ -14,6 +14,7 @@ use crate::diagnostic::{BYTE_ORDER_MARK, Severity};
 use crate::draft::{Draft, Given, LeftOut, Place, PlaceOrigin};
 use crate::fault::Fault;
 use crate::keys;
+use crate::nearest::nearest;
 use crate::secret::Secret;
 use crate::settings::{AuthAsked, Difference, LogLevel};
 use crate::turnserver_conf::{is_unseen, read_key};
@@ -266,17 +267,14 @@ impl Reader<'_> {
 
     fn unknown(&mut self, name: &Name, known: &[&str]) {
         self.at_line(&name.place, Hidden::Behind);
-        let near = known
-            .iter()
-            .map(|known| (strsim::jaro_winkler(&name.text, known), known))
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .filter(|(likeness, _)| *likeness >= ALIKE);
+        let near = nearest(
+            &name.text,
+            known.iter().map(|known| (known.replace('_', "-"), *known)),
+        );
         self.draft.report(
             Severity::Warning,
             format!("`{}` is no option of eturnal; it has no effect", name.text),
-            &near.map_or(String::new(), |(_, known)| {
-                format!("did you mean `{known}`?")
-            }),
+            &near.map_or(String::new(), |known| format!("did you mean `{known}`?")),
         );
     }
 
@@ -564,6 +562,3 @@ fn prometheus(reader: &mut Reader<'_>, name: &Name, node: &Node) {
     let (port, place) = port.unwrap_or_else(|| ("8081".to_owned(), name.place.clone()));
     reader.key("prometheus-port", &place, &port);
 }
-
-/// Jaro-Winkler likeness below which a suggestion would be a guess.
-const ALIKE: f64 = 0.85;

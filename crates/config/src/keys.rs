@@ -29,6 +29,7 @@ use std::sync::LazyLock;
 
 use crate::draft::Draft;
 use crate::fault::Fault;
+use crate::nearest::{self, plain};
 
 /// One key of `turnserver.conf`.
 #[derive(Debug)]
@@ -279,26 +280,10 @@ pub fn nearest(name: &str) -> Option<&'static Key> {
     }
     static PLAIN: LazyLock<Vec<(String, &Key)>> =
         LazyLock::new(|| all().map(|key| (plain(key.name), key)).collect());
-    let wanted = plain(name);
-    if let Some((_, key)) = PLAIN.iter().find(|(plain, _)| *plain == wanted) {
-        return Some(key);
-    }
-    let edits_max = 1 + wanted.len() / 3;
-    let (likeness, plain, key) = PLAIN
-        .iter()
-        // Names whose lengths differ by more take more edits.
-        .filter(|(plain, _)| plain.len().abs_diff(wanted.len()) <= edits_max)
-        .map(|(plain, key)| (strsim::jaro_winkler(&wanted, plain), plain, key))
-        .max_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
-    let edits = strsim::damerau_levenshtein(&wanted, plain);
-    (likeness >= ALIKE && edits <= edits_max).then_some(key)
-}
-
-/// A name less what people vary in it.
-fn plain(name: &str) -> String {
-    name.trim_start_matches('-')
-        .to_ascii_lowercase()
-        .replace('_', "-")
+    nearest::nearest(
+        name,
+        PLAIN.iter().map(|(plain, key)| (plain.as_str(), *key)),
+    )
 }
 
 /// What a key takes, and the function its value goes to.
@@ -418,6 +403,3 @@ const fn section(heading: &'static str, table: &'static str, keys: &'static [Key
 
 /// What reference files show in place of a secret.
 pub(crate) const EXAMPLE_SECRET: &str = example_secret!();
-
-/// Jaro-Winkler likeness below which a suggestion would be a guess.
-const ALIKE: f64 = 0.85;

@@ -42,6 +42,7 @@ mod files;
 mod line;
 mod listener;
 mod metrics;
+mod nearest;
 mod opaque;
 mod outcome;
 mod peer;

@@ -15,6 +15,7 @@ use crate::diagnostic::{BYTE_ORDER_MARK, Severity};
 use crate::draft::{Draft, Format, Given, Place, PlaceOrigin};
 use crate::fault::Fault;
 use crate::keys::{self, Key, Section, Value};
+use crate::nearest::nearest;
 use crate::outcome::Outcome;
 use crate::secret::Secret;
 use crate::settings::LogLevel;
@@ -174,7 +175,10 @@ impl Reader<'_> {
             .filter(|section| fields(section).next().is_some())
             .map(|section| section.table)
             .chain(["listeners"]);
-        let help = match (belongs(name), nearest(name, tables)) {
+        let help = match (
+            belongs(name),
+            nearest(name, tables.map(|table| (table, table))),
+        ) {
             (Some(path), _) => format!("it is written as `{path}`"),
             (None, Some(table)) => format!("did you mean `{table}`?"),
             (None, None) => String::new(),
@@ -193,7 +197,10 @@ impl Reader<'_> {
         let known = fields(section)
             .map(|(_, field, _)| field)
             .chain(Some(lists).filter(|list| !list.is_empty()));
-        let help = match (nearest(name, known), belongs(name)) {
+        let help = match (
+            nearest(name, known.map(|field| (field, field))),
+            belongs(name),
+        ) {
             (Some(field), _) => format!("did you mean `{field}`?"),
             (None, Some(path)) => format!("it is written as `{path}`"),
             (None, None) => String::new(),
@@ -386,15 +393,3 @@ fn belongs(name: &str) -> Option<String> {
     let named = |key: &&Key| key.toml_field().is_some_and(|(_, field, _)| field == name);
     keys::all().find(named).and_then(Key::toml_path)
 }
-
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let wanted = name.to_ascii_lowercase().replace('_', "-");
-    let (likeness, best) = known
-        .map(|known| (strsim::jaro_winkler(&wanted, known), known))
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    let edits = strsim::damerau_levenshtein(&wanted, best);
-    (likeness >= ALIKE && edits <= 1 + wanted.len() / 3).then_some(best)
-}
-
-/// Jaro-Winkler likeness below which a suggestion would be a guess.
-const ALIKE: f64 = 0.85;

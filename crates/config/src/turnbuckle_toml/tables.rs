@@ -6,13 +6,14 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Item, Reader, nearest};
+use super::{Item, Reader};
 use crate::apply;
 use crate::certificate::{self, CertificateFiles};
 use crate::diagnostic::Severity;
 use crate::fault::Fault;
 use crate::keys;
 use crate::listener::{DEFAULT_PORT, DEFAULT_TLS_PORT, Listener, Transport};
+use crate::nearest::nearest;
 use crate::peer::{Origin, PeerRule};
 use crate::turnserver_conf::is_unseen;
 use crate::user::User;
@@ -280,7 +281,7 @@ impl Reader<'_> {
             for (name, _) in table {
                 let field = name.get_ref().as_ref();
                 if !known.contains(&field) {
-                    let help = nearest(field, known.iter().copied())
+                    let help = nearest(field, known.iter().map(|name| (name, name)))
                         .map(|field| format!("did you mean `{field}`?"));
                     let help = help.unwrap_or_else(|| format!("it has `{}`", known.join("`, `")));
                     self.unknown(name.span(), &format!("{path}.{field}"), &help);
