@@ -4,10 +4,16 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+
+/// A step that goes on beside others; nothing of it is shown before it is [finished](Steps::finish).
+pub(crate) struct Beside {
+    name: &'static str,
+    thread: JoinHandle<(Result<()>, Duration, Vec<String>)>,
+}
 
 /// The steps run so far.
 #[derive(Default)]
@@ -43,25 +49,32 @@ impl Steps {
     ) -> (bool, Vec<String>) {
         let mut lines = Vec::new();
         let passed = self.record(name, true, command, |command| {
-            let mut child = command
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .with_context(|| format!("cannot run {command:?}"))?;
-            let stdout = child.stdout.take().context("no stdout")?;
-            let stderr = child.stderr.take().context("no stderr")?;
-            thread::scope(|scope| {
-                let errors = scope.spawn(|| echo_lines(stderr, |line| eprintln!("{line}")));
-                lines.extend(echo_lines(stdout, |line| println!("{line}")));
-                lines.extend(errors.join().unwrap_or_default());
-            });
-            let status = child.wait()?;
-            if !status.success() {
-                bail!("{status}");
-            }
-            Ok(())
+            run_and_read(command, &mut lines, |line| println!("{line}"))
         });
         (passed, lines)
+    }
+
+    /// Starts `command` and returns at once. It needs nothing of the steps that run meanwhile, nor they of it.
+    pub(crate) fn start(name: &'static str, mut command: Command) -> Beside {
+        println!("\n==> {name}, beside what follows: {}", shown(&command));
+        let thread = thread::spawn(move || {
+            let start = now();
+            let mut lines = Vec::new();
+            let outcome = run_and_read(&mut command, &mut lines, |_| {});
+            (outcome, now() - start, lines)
+        });
+        Beside { name, thread }
+    }
+
+    /// Waits for the end of such a step, and shows what it printed.
+    pub(crate) fn finish(&mut self, beside: Beside) -> bool {
+        let Beside { name, thread } = beside;
+        println!("\n==> {name}: its output");
+        let (outcome, took, lines) = thread
+            .join()
+            .unwrap_or_else(|_| (Err(anyhow!("it panicked")), Duration::ZERO, Vec::new()));
+        lines.iter().for_each(|line| println!("{line}"));
+        self.end(name, true, outcome, took)
     }
 
     /// Prints one line per step.
@@ -96,7 +109,16 @@ impl Steps {
         println!("\n==> {name}: {}", shown(command));
         let start = now();
         let outcome = work(command);
-        let took = now() - start;
+        self.end(name, is_needed, outcome, now() - start)
+    }
+
+    fn end(
+        &mut self,
+        name: &'static str,
+        is_needed: bool,
+        outcome: Result<()>,
+        took: Duration,
+    ) -> bool {
         let passed = outcome.is_ok();
         match outcome {
             Ok(()) => println!("==> {name}: ok, {:.1} s", took.as_secs_f64()),
@@ -116,6 +138,32 @@ fn run_to_end(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot run {command:?}"))?;
+    if !status.success() {
+        bail!("{status}");
+    }
+    Ok(())
+}
+
+/// Keeps the lines of both streams, those of standard output first; `show` sees them as they come.
+fn run_and_read(
+    command: &mut Command,
+    lines: &mut Vec<String>,
+    show: impl Fn(&str) + Sync,
+) -> Result<()> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let stdout = child.stdout.take().context("no stdout")?;
+    let stderr = child.stderr.take().context("no stderr")?;
+    thread::scope(|scope| {
+        let errors = scope.spawn(|| echo_lines(stderr, &show));
+        lines.extend(echo_lines(stdout, &show));
+        lines.extend(errors.join().unwrap_or_default());
+    });
+    let status = child.wait()?;
     if !status.success() {
         bail!("{status}");
     }

@@ -27,7 +27,7 @@ pub(crate) fn install() -> Result<()> {
     packages::install_missing(&mut steps);
     toolbox::install_missing(&mut steps, &workspace.root, &workspace.target);
     steps.print_summary();
-    Ok(())
+    fail_with(&steps)
 }
 
 /// Runs every step even if an earlier one failed, then fails if any did.
@@ -35,19 +35,21 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
     let workspace = Workspace::found()?;
     let mut steps = Steps::default();
     let mut tallies = Vec::new();
+    let xtask = env::current_exe().context("xtask does not find itself")?;
 
-    if scope == Scope::Everything {
-        packages::install_missing(&mut steps);
-        toolbox::install_missing(&mut steps, &workspace.root, &workspace.target);
-    }
+    // Mostly it waits for the network, and nothing needs it before the tests do.
+    let installation = (scope == Scope::Everything).then(|| {
+        let mut install = Command::new(&xtask);
+        install.arg("install");
+        Steps::start("installation", install)
+    });
     steps.run(
         "formatting",
         workspace.cargo().args(["fmt", "--all", "--check"]),
     );
     steps.run(
         "compliance",
-        Command::new(env::current_exe().context("xtask does not find itself")?)
-            .args(["compliance", "--check"]),
+        Command::new(&xtask).args(["compliance", "--check"]),
     );
     steps.run(
         "lints",
@@ -83,12 +85,15 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
         let directory = workspace.target.join(profile);
         tests.env("TURNBUCKLE_BIN", directory.join("turnbuckle"));
         tests.env("TURNCTL_BIN", directory.join("turnctl"));
-        tests.env("XTASK_BIN", env::current_exe()?);
+        tests.env("XTASK_BIN", &xtask);
     }
     if scope == Scope::Everything {
         fs::create_dir_all(&workspace.target)?;
         fs::write(&skip_log, "").with_context(|| format!("cannot write {}", skip_log.display()))?;
         tests.env("TURNBUCKLE_SKIP_LOG", &skip_log);
+    }
+    if let Some(installation) = installation {
+        steps.finish(installation);
     }
     let (_, lines) = steps.run_reading("tests", &mut tests);
     let mut skipped = read_skipped(scope, &skip_log);
@@ -119,6 +124,10 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
     for (runner, tally) in tallies {
         println!("{runner}: {tally}");
     }
+    fail_with(&steps)
+}
+
+fn fail_with(steps: &Steps) -> Result<()> {
     let failed = steps.failed();
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
