@@ -123,6 +123,23 @@ fn what_takes_a_restart_is_named_and_left() {
     site.server.stop();
 }
 
+/// A slip of the pen must not wait for the next start to be told.
+#[test]
+fn a_key_that_nobody_knows_is_told_of() {
+    let site = Site::start();
+    let text = site.text(true) + "mobilty\n";
+    let line = site.reload(&text);
+    assert!(line.contains("user-quota: 2 -> 1"), "{line}");
+    let log = site.server.log();
+    let at = format!(":{}: `mobilty`", text.lines().count());
+    assert!(
+        log.lines()
+            .any(|line| line.contains(&at) && line.contains("did you mean `mobility`?")),
+        "{log}"
+    );
+    site.server.stop();
+}
+
 /// All that is new must be had before anything changes.
 #[test]
 fn a_port_that_is_taken_keeps_everything_as_it_was() {

@@ -86,12 +86,14 @@ fn the_admin_socket_belongs_to_whom_the_server_goes_on_as() {
         fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
         chown(directory, Some(owner), Some(owner)).unwrap();
         let socket = directory.join("admin.sock");
+        let pid_file = directory.join("turnbuckle.pid");
         // Where other users can run it.
         let turnctl = directory.join("turnctl");
         fs::copy(turnbuckle_tests::turnctl(), &turnctl).unwrap();
         let server = Server::start(&format!(
-            "static-auth-secret=0123456789abcdef0123456789abcdef\nproc-user=nobody\nproc-group=nogroup\nadmin-socket={}\n",
-            socket.display()
+            "static-auth-secret=0123456789abcdef0123456789abcdef\nproc-user=nobody\nproc-group=nogroup\nadmin-socket={}\npidfile={}\n",
+            socket.display(),
+            pid_file.display()
         ));
         let made = fs::symlink_metadata(&socket).unwrap();
         assert_eq!((made.uid(), made.gid()), (65534, 65534));
@@ -111,13 +113,20 @@ fn the_admin_socket_belongs_to_whom_the_server_goes_on_as() {
                 "{user} {group} {output:?}"
             );
         }
+        let id = format!("{}\n", server.process_id());
+        assert_eq!(fs::read_to_string(&pid_file).unwrap(), id);
         server.stop();
-        socket.exists()
+        (socket.exists(), fs::read_to_string(&pid_file).ok())
     };
-    assert!(!run(65534), "its own directory is left as it was");
-    assert!(
+    assert_eq!(
+        run(65534),
+        (false, None),
+        "its own directory is left as it was"
+    );
+    assert_eq!(
         run(0),
-        "who may not write to the directory cannot remove it"
+        (true, Some(String::new())),
+        "who may not write to the directory cannot remove anything, but names no process any more"
     );
 }
 

@@ -119,11 +119,14 @@ fn reload_shows_what_is_otherwise() {
     let change = |key: &str, text: &str| format!(r#"{{"key":"{key}","text":"{text}"}}"#);
     let quota = change("user-quota", "12 becomes 20");
     let threads = change("relay-threads", "2 becomes 4");
-    for (name, applied, needs_restart) in [
-        ("reload_of_both", &quota, &threads),
-        ("reload_of_nothing", &String::new(), &String::new()),
+    let warning = r#""f.conf:3: `relam` is not a known key; it has no effect""#;
+    for (name, applied, needs_restart, warnings) in [
+        ("reload_of_both", &*quota, &*threads, warning),
+        ("reload_of_nothing", "", "", ""),
     ] {
-        let answer = format!(r#"{{"applied":[{applied}],"needs_restart":[{needs_restart}]}}"#);
+        let answer = format!(
+            r#"{{"applied":[{applied}],"needs_restart":[{needs_restart}],"warnings":[{warnings}]}}"#
+        );
         let server = FakeServer::answering(200, &answer);
         assert_snapshot!(name, server.run(&["reload"]));
         assert_eq!(server.request(), "POST /v1/reload");

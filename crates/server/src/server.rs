@@ -1,11 +1,13 @@
 //! The running server: starts the shards, waits for signals, stops everything in order.
 
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{env, fs, io, process};
+use std::{env, process};
 
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -479,19 +481,34 @@ fn calls_per_packet(total: &Report) -> f64 {
 }
 
 /// Holds the process id while the server runs.
-struct Pidfile(PathBuf);
+struct Pidfile {
+    path: PathBuf,
+    /// Still open for writing when root has been given up.
+    file: File,
+}
 
 impl Pidfile {
     fn write(path: &Path) -> Result<Self> {
-        fs::write(path, format!("{}\n", process::id()))
+        let write = || -> io::Result<File> {
+            let mut file = File::create(path)?;
+            writeln!(file, "{}", process::id())?;
+            Ok(file)
+        };
+        let file = write()
             .with_context(|| format!("the pid file {} cannot be written", path.display()))?;
-        Ok(Self(path.to_owned()))
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
     }
 }
 
 impl Drop for Pidfile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        // Its directory may be root's, who this is no longer. An empty file names nobody else's process.
+        if fs::remove_file(&self.path).is_err() {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 

@@ -33,15 +33,20 @@ pub(crate) fn load(args: &Args) -> Result<Loaded> {
     })
 }
 
-/// Reads the same once more, while the server runs. What is wrong is in the error, each finding with file, line and what to do.
-pub(crate) fn read_again(args: &Args) -> Result<Settings> {
+/// Reads the same once more, while the server runs; with the settings come the warnings, a line each. What is wrong is in the
+/// error, each finding with file, line and what to do.
+pub(crate) fn read_again(args: &Args) -> Result<(Settings, Vec<String>)> {
     let outcome = Reading::of(args)?.outcome;
-    let errors = outcome.diagnostics.iter();
-    let errors: Vec<_> = errors
-        .filter(|found| found.severity == Severity::Error)
-        .map(in_one_line)
-        .collect();
-    outcome.settings.with_context(|| errors.join("; "))
+    let lines = |severity| -> Vec<_> {
+        let found = outcome.diagnostics.iter();
+        found
+            .filter(|found| found.severity == severity)
+            .map(in_one_line)
+            .collect()
+    };
+    let (errors, warnings) = (lines(Severity::Error), lines(Severity::Warning));
+    let settings = outcome.settings.with_context(|| errors.join("; "))?;
+    Ok((settings, warnings))
 }
 
 /// A configuration as it was read.

@@ -14,6 +14,9 @@ use crate::failure::Failure;
 struct Reloaded {
     applied: Vec<Change>,
     needs_restart: Vec<Change>,
+    /// An older server has none.
+    #[serde(default)]
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +38,9 @@ pub(crate) fn run(args: &SocketArgs) -> Result<Output, Failure> {
         "Not before the server is started anew:",
         &reloaded.needs_restart,
     );
+    for warning in &reloaded.warnings {
+        let _ = writeln!(text, "Warning: {}", plain(warning));
+    }
     Ok(Output {
         status: match reloaded.needs_restart.is_empty() {
             true => 0,

@@ -25,6 +25,8 @@ pub(crate) struct Reloaded {
     pub(crate) applied: Vec<Change>,
     /// Changes that are not: they take a restart.
     pub(crate) needs_restart: Vec<Change>,
+    /// What else there is to say of the file, such as keys that nobody knows; a line each.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// New listeners, for each shard of their kind.
@@ -42,7 +44,12 @@ impl Operation {
         systemd::ready();
         self.control.set_last_reload(result.is_ok());
         match &result {
-            Ok(reloaded) => tracing::info!("reloaded: {reloaded}"),
+            Ok(reloaded) => {
+                for warning in &reloaded.warnings {
+                    tracing::warn!("{warning}");
+                }
+                tracing::info!("reloaded: {reloaded}");
+            }
             Err(error) => {
                 tracing::error!("not reloaded, the settings stay as they were: {error:#}");
             }
@@ -51,7 +58,7 @@ impl Operation {
     }
 
     fn try_reload(&mut self) -> Result<Reloaded> {
-        let read = settings_file::read_again(&self.args)?;
+        let (read, warnings) = settings_file::read_again(&self.args)?;
         let before = self.control.settings();
         let (applied, needs_restart) = before
             .changes(&read)
@@ -134,6 +141,7 @@ impl Operation {
         Ok(Reloaded {
             applied,
             needs_restart,
+            warnings,
         })
     }
 }

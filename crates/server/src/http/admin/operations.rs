@@ -62,6 +62,7 @@ pub(super) async fn reload(State(admin): State<Admin>) -> Response {
         Ok(json!({
             "applied": told(&reloaded.applied),
             "needs_restart": told(&reloaded.needs_restart),
+            "warnings": reloaded.warnings,
         }))
     })
     .await
