@@ -359,6 +359,7 @@ const RUN: &[(&str, Needs)] = &[
     ("openssl pkey", Needs::Nothing),
     ("openssl x509", Needs::Nothing),
     ("printf", Needs::Nothing),
+    ("turnctl api-key", Needs::Nothing),
     ("turnctl check", Needs::Server),
     ("turnctl config check", Needs::Nothing),
     ("turnctl config convert", Needs::Nothing),

@@ -22,16 +22,33 @@ impl HttpAnswer {
     /// # Panics
     /// If there is no answer within ten seconds.
     pub fn get(address: SocketAddr, path: &str, fields: &[(&str, &str)]) -> Self {
+        Self::ask(address, "GET", path, fields, "")
+    }
+
+    /// As [`HttpAnswer::get`], by another method and with a body.
+    ///
+    /// # Panics
+    /// If there is no answer within ten seconds.
+    pub fn ask(
+        address: SocketAddr,
+        method: &str,
+        path: &str,
+        fields: &[(&str, &str)],
+        body: &str,
+    ) -> Self {
         let mut stream = TcpStream::connect(address).expect("somebody listens");
         stream
             .set_read_timeout(Some(DEADLINE))
             .expect("a timeout can be set");
-        let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n");
+        let mut request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !body.is_empty() {
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
         for (name, value) in fields {
             request += &format!("{name}: {value}\r\n");
         }
         stream
-            .write_all(format!("{request}\r\n").as_bytes())
+            .write_all(format!("{request}\r\n{body}").as_bytes())
             .expect("the request can be sent");
         Self::read(stream)
     }

@@ -284,7 +284,13 @@ impl<'a> ServerBuilder<'a> {
     fn file(&self, config: &str, port: u16, more_ports: &[(&str, u16)]) -> String {
         let mut text = format!("listening-port={port}\n");
         for (key, port) in more_ports {
-            text.push_str(&format!("{key}={port}\n"));
+            // The one key that takes an address with its port.
+            let address = if *key == "rest-listener" {
+                "127.0.0.1:"
+            } else {
+                ""
+            };
+            text.push_str(&format!("{key}={address}{port}\n"));
         }
         for ip in &self.listen {
             text.push_str(&format!("listening-ip={ip}\n"));

@@ -16,6 +16,7 @@ use crate::listener::Listener;
 use crate::metrics::MetricsSettings;
 use crate::peer::{PeerRule, PeerRules};
 use crate::process::ProcessName;
+use crate::rest::{ApiKey, RestDoor, RestSettings};
 use crate::settings::{
     AdminSocket, Alternates, AuthAsked, DefaultFamily, ExternalIp, LogLevel, LogSettings,
     NatDiscovery, Settings, StrictExpiry,
@@ -137,6 +138,10 @@ fields! {
     pidfile, "pidfile", Restart, from_to;
     admin_socket, "admin-socket", Restart, from_to;
     metrics, "prometheus", Restart, from_to;
+    rest, "rest-listener", Restart, from_to;
+    rest_keys, "rest-api-key", Live, api_keys;
+    rest_lifetime_max, "rest-lifetime", Live, from_to;
+    rest_origins, "rest-allow-origin", Live, lists;
     process_user, "proc-user", Restart, from_to;
     process_group, "proc-group", Restart, from_to;
     state_directory, "state-directory", Restart, from_to;
@@ -275,6 +280,15 @@ fn users(before: &[User], after: &[User]) -> Option<String> {
     })
 }
 
+fn api_keys(before: &[ApiKey], after: &[ApiKey]) -> Option<String> {
+    let names = |keys: &[ApiKey]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
+    Some(added_and_removed(
+        &names(before),
+        &names(after),
+        "a hash, or a bound,",
+    ))
+}
+
 fn certificates(before: &[CertificateFiles], after: &[CertificateFiles]) -> Option<String> {
     let texts = |all: &[CertificateFiles]| all.iter().map(Show::show).collect::<Vec<_>>();
     let (before, after) = (texts(before), texts(after));
@@ -402,6 +416,20 @@ impl Show for MetricsSettings {
             ""
         };
         format!("{}{}{tls}", self.address, self.path)
+    }
+}
+
+impl Show for RestSettings {
+    fn show(&self) -> String {
+        let tls = if self.certificate.is_some() {
+            " with TLS"
+        } else {
+            ""
+        };
+        match &self.door {
+            RestDoor::Tcp(address) => format!("{address}{tls}"),
+            RestDoor::Unix(path) => format!("{}{tls}", path.display()),
+        }
     }
 }
 

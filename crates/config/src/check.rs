@@ -16,6 +16,7 @@ use crate::eturnal;
 use crate::files::{self, Files};
 use crate::metrics;
 use crate::peer::PeerRule;
+use crate::rest;
 use crate::settings::{AuthAsked, DefaultFamily, ExternalIp, LogLevel, LogTarget};
 use crate::user::UserCredential;
 
@@ -33,6 +34,7 @@ pub(crate) fn finish(draft: &mut Draft, host: Option<&dyn Files>) {
     peers(draft);
     log(draft);
     metrics::check(draft);
+    rest::check(draft);
     draft.settings.shards = match (draft.threads, draft.cpus) {
         // No extra thread still leaves the one that does everything.
         (Some(threads), _) => NonZeroUsize::new(threads.max(1)),

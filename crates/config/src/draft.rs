@@ -12,6 +12,7 @@ use crate::keys::{self, Key};
 use crate::listener::{DEFAULT_PORT, DEFAULT_TLS_PORT, Listener};
 use crate::metrics::MetricsDraft;
 use crate::peer::PeerRule;
+use crate::rest::RestDraft;
 use crate::secret::Secret;
 use crate::settings::{LogLevel, Settings};
 
@@ -57,6 +58,7 @@ pub(crate) struct Draft {
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) syslog: bool,
     pub(crate) metrics: MetricsDraft,
+    pub(crate) rest: RestDraft,
     pub(crate) threads: Option<usize>,
     pub(crate) cpus: Option<usize>,
     /// Options of another server that no key stands for, in order.

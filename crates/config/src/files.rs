@@ -82,8 +82,13 @@ fn expand(draft: &mut Draft, directory: Option<&Path>, here: bool) {
     for (path, place) in lists.into_iter().flatten() {
         within(path, place);
     }
-    let metrics = [&mut draft.metrics.cert, &mut draft.metrics.key];
-    for (path, place) in metrics.into_iter().flatten() {
+    let of_http = [
+        &mut draft.metrics.cert,
+        &mut draft.metrics.key,
+        &mut draft.rest.cert,
+        &mut draft.rest.key,
+    ];
+    for (path, place) in of_http.into_iter().flatten() {
         within(path, place);
     }
     for certificate in &mut draft.settings.certificates {

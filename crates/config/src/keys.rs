@@ -11,6 +11,7 @@ mod metrics;
 mod peers;
 mod process;
 mod relay;
+mod rest;
 mod stun;
 mod tls;
 mod words;
@@ -110,7 +111,15 @@ impl Key {
             ("USER" | "GROUP", _) => "turnbuckle",
             ("FILE", _) if self.name == "prometheus-cert" => "/etc/turnbuckle/metrics.pem",
             ("FILE", _) if self.name == "prometheus-key" => "/etc/turnbuckle/metrics.key",
+            ("FILE", _) if self.name == "rest-cert" => "/etc/turnbuckle/rest.pem",
+            ("FILE", _) if self.name == "rest-pkey" => "/etc/turnbuckle/rest.key",
             ("FILE", _) => "/run/turnbuckle/turnbuckle.pid",
+            ("WHERE", _) => "127.0.0.1:9642",
+            ("NAME:HASH[,...]", _) => concat!(
+                "web:sha256-",
+                "0000000000000000000000000000000000000000000000000000000000000000"
+            ),
+            ("ORIGIN", _) => "https://app.example.org",
             ("DIRECTORY", _) => "/var/lib/turnbuckle",
             _ => "example",
         }
@@ -379,6 +388,7 @@ const SECTIONS: &[Section] = &[
     section("TLS and DTLS", "tls", tls::KEYS),
     section("Logging", "log", log::KEYS),
     section("Metrics and statistics", "metrics", metrics::KEYS),
+    section("Credential endpoint", "rest", rest::KEYS),
     section("Redirection", "redirection", metrics::REDIRECTION),
     section(
         "STUN behaviour and protocol compatibility",

@@ -7,6 +7,7 @@ use crate::certificate::{self, CertificateFiles};
 use crate::diagnostic::Severity;
 use crate::draft::{Draft, Place};
 use crate::fault::Fault;
+use crate::rest::overlap;
 
 /// The HTTP listener of metrics, health and dashboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,21 +173,17 @@ fn exposure(draft: &mut Draft, listener: &MetricsSettings) {
     );
 }
 
-fn clash(draft: &mut Draft, address: SocketAddr) {
-    let on_it = |ip: Option<IpAddr>| match ip {
-        None => true,
-        Some(ip) => {
-            ip == address.ip()
-                || (ip.is_ipv4() == address.is_ipv4()
-                    && (ip.is_unspecified() || address.ip().is_unspecified()))
-        }
-    };
-    let taken = draft.planned.iter().any(|(listener, _)| {
+/// Whether clients are served on this TCP port.
+pub(crate) fn is_for_clients(draft: &Draft, address: SocketAddr) -> bool {
+    draft.planned.iter().any(|(listener, _)| {
         !listener.transport.is_datagram()
             && listener.port == address.port()
-            && on_it(listener.address)
-    });
-    if taken {
+            && listener.address.is_none_or(|ip| overlap(ip, address.ip()))
+    })
+}
+
+fn clash(draft: &mut Draft, address: SocketAddr) {
+    if is_for_clients(draft, address) {
         let place = draft.place_of(if draft.is_given("prometheus-port") {
             "prometheus-port"
         } else {

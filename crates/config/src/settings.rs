@@ -15,6 +15,7 @@ use crate::listener::{Listener, Transport};
 use crate::metrics::MetricsSettings;
 use crate::peer::PeerRules;
 use crate::process::ProcessName;
+use crate::rest::{ApiKey, RestSettings};
 use crate::secret::Secret;
 use crate::user::User;
 
@@ -132,6 +133,14 @@ pub struct Settings {
     pub log: LogSettings,
     /// Where metrics and health are served over HTTP (`prometheus` and its kin). Default `None`: nowhere.
     pub metrics: Option<MetricsSettings>,
+    /// Where credentials are given out over HTTP (`rest-listener` and its kin). Default `None`: nowhere.
+    pub rest: Option<RestSettings>,
+    /// Who is given credentials there (`rest-api-key`, repeatable). Default empty.
+    pub rest_keys: Vec<ApiKey>,
+    /// Lifetime of such credentials, and the longest (`rest-lifetime`, seconds). Default 86400 s.
+    pub rest_lifetime_max: Duration,
+    /// Origins of web pages that may ask there (`rest-allow-origin`, repeatable), in lower case. Default empty.
+    pub rest_origins: Vec<String>,
     /// Worker shards (`relay-threads`, else `cpus`). Default `None`: as many as the host can use.
     pub shards: Option<NonZeroUsize>,
     /// Bytes asked of the kernel for each socket buffer (`sock-buf-size`). Default `None`: the server chooses.
@@ -218,6 +227,10 @@ impl Default for Settings {
             unauthorized_rate: DEFAULT_UNAUTHORIZED_RATE,
             log: LogSettings::default(),
             metrics: None,
+            rest: None,
+            rest_keys: Vec::new(),
+            rest_lifetime_max: Duration::from_secs(86400),
+            rest_origins: Vec::new(),
             shards: None,
             socket_buffer: None,
             pidfile: None,

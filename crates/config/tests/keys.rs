@@ -26,6 +26,12 @@ fn table_holds_every_key_once() {
             "strict-expiry",
             "log-format",
             "log-privacy",
+            "rest-listener",
+            "rest-cert",
+            "rest-pkey",
+            "rest-api-key",
+            "rest-lifetime",
+            "rest-allow-origin",
             "admin-socket",
             "state-directory"
         ]
@@ -141,6 +147,12 @@ fn every_key_that_is_built_changes_the_settings() {
                 let without = format!("prometheus\nprometheus-tls\n{PAIR}");
                 let pair = "prometheus-cert=/other.pem\nprometheus-key=/other.pem\n";
                 (without.clone(), without + pair)
+            }
+            ("rest-cert" | "rest-pkey", _) => {
+                let rest = keys::find("rest-listener").unwrap();
+                let without = needed_by(rest).unwrap_or_default().to_owned() + &line(rest);
+                let pair = "rest-cert=/rest.pem\nrest-pkey=/rest.pem\n";
+                (without.clone() + "\n", without + "\n" + pair)
             }
             // They are of no use without two addresses.
             ("rfc5780", _) => (TWO_IPS.to_owned(), TWO_IPS.to_owned() + &line(key)),
@@ -267,6 +279,9 @@ fn values_that_cannot_be_read_are_errors_with_help() {
             "NAME:PASSWORD" => &["alice", "alice:", ":x", "alice:0x12"],
             "REALM" => &[LONG],
             "FACILITY" => &["banana", "local8"],
+            "WHERE" => &["example.org:443", "192.0.2.1", "127.0.0.1:0", "/", "./a"],
+            "NAME:HASH[,...]" => &["web", "web:", "web:secret", "web:sha256-00"],
+            "ORIGIN" => &["*", "app.example.org", "https://app.example.org/"],
             _ => &[],
         };
         let ignores_value = read(&format!("{}=banana", key.name))
@@ -365,6 +380,7 @@ fn needed_by(key: &Key) -> Option<&'static str> {
         "no-udp-relay" => Some("no-tcp-relay=0\n"),
         "dtls" => Some(PAIR),
         "bps-capacity" => Some("max-bps=9000\n"),
+        "rest-listener" => Some("realm=turn.example.org\nstatic-auth-secret=0123456789abcdef\n"),
         "tcp-proxy-port" | "tls-proxy-port" => Some("proxy-trusted=192.0.2.1\n"),
         _ => None,
     }

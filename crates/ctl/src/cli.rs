@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use turnbuckle_config::opaque_string;
+use turnbuckle_config::{Host, opaque_string};
 
 use turnbuckle_config::Transport;
 
 use crate::expiry::Expiry;
-use crate::url::{Host, TurnUrl};
+use crate::url::TurnUrl;
 
 /// Admin command of the Turnbuckle TURN/STUN relay server
 #[derive(Debug, Parser)]
@@ -60,6 +60,11 @@ pub(crate) enum Command {
     ///
     /// That of a time-limited username is made from the secret; any other is looked up among the `user` lines.
     Password(PasswordArgs),
+    /// Make a key for those who are to get credentials over HTTP
+    ///
+    /// Prints the key, which is kept nowhere, and the line with its hash for the configuration of the server; see `rest-listener`.
+    #[command(name = "api-key")]
+    ApiKey(ApiKeyArgs),
     /// Print what another program is to be told of the server, in that program's own format
     ///
     /// It goes to standard output and holds the secret; what there is to know besides goes to standard error. What the server has
@@ -232,6 +237,13 @@ pub(crate) struct SessionsArgs {
     pub(crate) limit: u16,
     #[command(flatten)]
     pub(crate) socket: SocketArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiKeyArgs {
+    /// What the log is to call whoever holds it: letters, digits and `-_.`
+    #[arg(value_parser = api_key_name)]
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Args)]
@@ -551,6 +563,14 @@ fn user(text: &str) -> Result<String, String> {
         return Err(format!("it is longer than {USERNAME_MAX_BYTES} bytes"));
     }
     Ok(name)
+}
+
+fn api_key_name(text: &str) -> Result<String, String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(is_plain) {
+        return Err("write 1 to 64 letters, digits and `-_.`".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// RFC 8489 §14.3: fewer than 509 bytes.

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod api_key;
 mod check;
 mod cli;
 mod completions;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse_or_exit().command {
         Command::Credentials(args) => unix_time().and_then(|now| credentials::run(&args, now)),
         Command::Password(args) => password::run(&args),
+        Command::ApiKey(args) => api_key::run(&args),
         Command::Snippet(args) => unix_time().and_then(|now| snippet::run(&args, now)),
         Command::Check(args) => unix_time().and_then(|now| check::run(&args, now)),
         Command::Config(ConfigCommand::Check(args)) => config_check::run(&args),

@@ -3,37 +3,40 @@
 //! Owns the connections and all of their bounds; what is answered is the matter of the router of each [`Site`]. Must not be
 //! reachable by TURN clients, nor ever hold up a shard.
 
+use std::fmt;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::slice;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::runtime;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::rustls::server::Acceptor;
 use tokio_rustls::server::TlsStream;
+use turnbuckle_config::CertificateFiles;
 
-use crate::tls::{TlsService, Watch};
+use crate::tls::{Finding, TlsOptions, TlsService, Watch};
 
-pub(crate) use admin_socket::AdminSocket;
+pub(crate) use unix_socket::{Purpose, UnixSocket};
 
 pub(crate) mod admin;
-mod admin_socket;
 pub(crate) mod insight;
+pub(crate) mod rest;
+mod unix_socket;
 
 /// The running thread; stops it when dropped.
 pub(crate) struct Http {
@@ -48,14 +51,33 @@ pub(crate) struct Site {
 }
 
 enum Door {
-    Admin(AdminSocket),
+    Admin(UnixSocket),
     /// With TLS, or plain. The watch notices a renewed certificate.
     Tcp(TcpListener, Option<(TlsService, Watch)>),
+    /// Likewise, for every user of the host.
+    Unix(UnixSocket, Option<(TlsService, Watch)>),
+}
+
+/// Who is at the other end of a connection, for handlers that want to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Tcp(SocketAddr),
+    /// Some program on this host.
+    Local,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Local => f.write_str("a program on this host"),
+        }
+    }
 }
 
 impl Site {
     /// The admin API. Whoever may not use it is answered by 403.
-    pub(crate) fn admin(socket: AdminSocket, router: Router) -> Self {
+    pub(crate) fn admin(socket: UnixSocket, router: Router) -> Self {
         Self {
             door: Door::Admin(socket),
             router: bounded(router),
@@ -70,6 +92,18 @@ impl Site {
     ) -> Self {
         Self {
             door: Door::Tcp(listener, tls),
+            router: bounded(router),
+        }
+    }
+
+    /// The same on a Unix socket.
+    pub(crate) fn unix(
+        socket: UnixSocket,
+        tls: Option<(TlsService, Watch)>,
+        router: Router,
+    ) -> Self {
+        Self {
+            door: Door::Unix(socket, tls),
             router: bounded(router),
         }
     }
@@ -123,6 +157,7 @@ impl Site {
         let result = match self.door {
             Door::Admin(socket) => serve_admin(socket, self.router).await,
             Door::Tcp(listener, tls) => serve_tcp(listener, tls, self.router).await,
+            Door::Unix(socket, tls) => serve_unix(socket, tls, self.router).await,
         };
         if let Err(error) = result {
             tracing::error!("HTTP is not served on one of its listeners: {error}");
@@ -130,11 +165,23 @@ impl Site {
     }
 }
 
+/// The pair that a site speaks TLS with, and the watch over its files.
+fn load_certificate(files: &CertificateFiles) -> Result<(TlsService, Watch)> {
+    let options = TlsOptions {
+        tls12: true,
+        cipher_list: None,
+    };
+    let (service, findings) = TlsService::load(slice::from_ref(files), &options)?;
+    findings.iter().for_each(Finding::log);
+    let watch = Watch::start(service.clone()).context("its certificate cannot be watched")?;
+    Ok((service, watch))
+}
+
 fn bounded(router: Router) -> Router {
     router.layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
 }
 
-async fn serve_admin(mut socket: AdminSocket, router: Router) -> io::Result<()> {
+async fn serve_admin(mut socket: UnixSocket, router: Router) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(socket.take_listener()?)?;
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
@@ -152,7 +199,7 @@ async fn serve_admin(mut socket: AdminSocket, router: Router) -> io::Result<()> 
                 };
                 tokio::spawn(answer(stream, router, place));
             }
-            Err(error) => rest(&error).await,
+            Err(error) => pause(&error).await,
         }
     }
 }
@@ -171,17 +218,41 @@ async fn serve_tcp(
             return Ok(());
         };
         match stream {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let tls = tls.as_ref().map(|(service, _)| service.clone());
-                tokio::spawn(answer_tcp(stream, tls, router.clone(), place));
+                let router = router.clone().layer(Extension(Caller::Tcp(from)));
+                tokio::spawn(answer_either(stream, tls, router, place));
             }
-            Err(error) => rest(&error).await,
+            Err(error) => pause(&error).await,
         }
     }
 }
 
-async fn answer_tcp(
-    stream: TcpStream,
+async fn serve_unix(
+    mut socket: UnixSocket,
+    tls: Option<(TlsService, Watch)>,
+    router: Router,
+) -> io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(socket.take_listener()?)?;
+    let router = router.layer(Extension(Caller::Local));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let (Ok(place), stream) = (place, listener.accept().await) else {
+            return Ok(());
+        };
+        match stream {
+            Ok((stream, _)) => {
+                let tls = tls.as_ref().map(|(service, _)| service.clone());
+                tokio::spawn(answer_either(stream, tls, router.clone(), place));
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn answer_either(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<TlsService>,
     router: Router,
     place: OwnedSemaphorePermit,
@@ -197,7 +268,10 @@ async fn answer_tcp(
     }
 }
 
-async fn shake_hands(stream: TcpStream, tls: &TlsService) -> io::Result<TlsStream<TcpStream>> {
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    tls: &TlsService,
+) -> io::Result<TlsStream<S>> {
     let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
     let config = tls.server_config(&hello.client_hello());
     hello.into_stream(config).await
@@ -221,7 +295,7 @@ async fn answer(
 }
 
 /// Out of descriptors, for one: the next attempt would fail as well.
-async fn rest(error: &io::Error) {
+async fn pause(error: &io::Error) {
     tracing::debug!("an HTTP connection is not accepted: {error}");
     sleep(ACCEPT_PAUSE).await;
 }
@@ -297,7 +371,7 @@ mod tests {
         let path = directory.path().join("admin.sock");
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = tcp.local_addr().unwrap();
-        let socket = AdminSocket::bind(&path).unwrap();
+        let socket = UnixSocket::bind(Purpose::Admin, &path).unwrap();
         let http = Http::start(vec![
             Site::admin(socket, router()),
             Site::tcp(tcp, None, router()),

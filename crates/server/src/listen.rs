@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use socket2::{Domain, Protocol, Socket, Type};
 use turnbuckle_net::{ListenerOptions, Transport, UdpListener, port_owner};
 
@@ -67,9 +67,7 @@ pub(crate) fn bind_streams(
 
 /// The listener of metrics, which is no part of a group.
 pub(crate) fn bind_http(address: SocketAddr) -> Result<TcpListener> {
-    listen_on(address, false)
-        .map_err(|e| explain(Transport::Tcp, address, &e))
-        .context("metrics cannot be served")
+    listen_on(address, false).map_err(|e| explain(Transport::Tcp, address, &e))
 }
 
 fn listen_on(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {

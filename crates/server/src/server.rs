@@ -23,7 +23,8 @@ use crate::deployment::Deployment;
 use crate::failures::Failures;
 use crate::health::descriptors_wanted;
 use crate::http::insight::Insight;
-use crate::http::{AdminSocket, Http, Site, admin};
+use crate::http::rest::Rest;
+use crate::http::{Http, Site, UnixSocket, admin};
 use crate::listen::{bind_streams, bind_udp, warn_of_small_buffers};
 use crate::log::Log;
 use crate::metrics::Source;
@@ -58,17 +59,21 @@ pub(crate) fn run(
     let udp = bind_udp(&deployment.udp, deployment.shards, settings.socket_buffer)?;
     let streams = bind_streams(&deployment.streams, deployment.shards)?;
     warn_of_small_buffers(&udp, settings.socket_buffer);
-    let mut admin_socket = AdminSocket::open(&settings.admin_socket)?;
+    let mut admin_socket = UnixSocket::open(&settings.admin_socket)?;
     let insight = settings.metrics.as_ref().map(Insight::open).transpose()?;
+    let mut rest = settings.rest.as_ref().map(Rest::open).transpose()?;
     let _pidfile = settings
         .pidfile
         .as_deref()
         .map(Pidfile::write)
         .transpose()?;
     if let Some(identity) = identity {
+        let (user, group) = identity.ids();
         if let Some(socket) = &mut admin_socket {
-            let (user, group) = identity.ids();
             socket.hand_over(user, group)?;
+        }
+        if let Some(rest) = &mut rest {
+            rest.hand_over(user, group)?;
         }
         give_up_root(identity, settings, file, log)?;
     }
@@ -155,7 +160,7 @@ pub(crate) fn run(
         tls: tls.clone(),
         notices,
     });
-    let _http = serve_http(admin_socket, insight, &control, failures)?;
+    let _http = serve_http(admin_socket, insight, rest, &control, failures)?;
     let mut operation = Operation {
         control: control.clone(),
         args,
@@ -292,13 +297,15 @@ fn load_revoked(settings: &Settings) -> Result<Revoked> {
 
 /// `None` where there is nothing to serve.
 fn serve_http(
-    admin_socket: Option<AdminSocket>,
+    admin_socket: Option<UnixSocket>,
     insight: Option<Insight>,
+    rest: Option<Rest>,
     control: &Control,
     failures: Failures,
 ) -> Result<Option<Http>> {
     let mut sites = Vec::new();
     sites.extend(insight.map(|insight| insight.site(control.clone())));
+    sites.extend(rest.map(|rest| rest.site(control.clone())));
     if let Some(socket) = admin_socket {
         tracing::info!("turnctl reaches this server at {}", socket.path().display());
         let source = Source::new(control.clone(), None);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use turnbuckle_config::{Secret, Settings, Transport, UserCredential};
+use turnbuckle_config::{Endpoint, Host, Secret, Settings, Transport, UserCredential, endpoints};
 use turnbuckle_proto::rest;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -13,7 +13,6 @@ use crate::cli::SnippetArgs;
 use crate::configuration::Configuration;
 use crate::expiry::Expiry;
 use crate::failure::Failure;
-use crate::url::{Endpoint, Host, endpoints};
 
 /// One server, as another program has to know it.
 pub(super) struct Description {
@@ -173,10 +172,7 @@ impl Description {
 
     /// Every URL, the likeliest to work well first.
     pub(super) fn urls(&self) -> Vec<String> {
-        self.endpoints
-            .iter()
-            .map(|endpoint| endpoint.url().as_str().to_owned())
-            .collect()
+        self.endpoints.iter().map(Endpoint::url).collect()
     }
 
     /// Where Binding requests are answered over UDP.

@@ -1,13 +1,12 @@
 //! XMPP servers and meeting services that make credentials themselves.
 
-use turnbuckle_config::Transport;
+use turnbuckle_config::{Endpoint, Transport};
 
 use super::Snippet;
 use super::description::Description;
 use super::quote::{lua, time_in_words, xml, yaml};
 use crate::failure::Failure;
 use crate::format::quoted;
-use crate::url::Endpoint;
 
 /// `prosody.cfg.lua`.
 pub(super) fn prosody(server: &Description) -> Result<Snippet, Failure> {

@@ -4,7 +4,6 @@
 //! admin socket no user is named here; and browsers are pages' errand boys, so a request has to name a host that is ours.
 
 use std::net::{IpAddr, TcpListener};
-use std::slice;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -18,14 +17,14 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
-use turnbuckle_config::{CertificateFiles, MetricsSettings};
+use turnbuckle_config::MetricsSettings;
 
-use super::{Site, error, json};
+use super::{Site, error, json, load_certificate};
 use crate::control::Control;
 use crate::health::Health;
 use crate::listen::bind_http;
 use crate::metrics::{Format, Scrape, Source, render};
-use crate::tls::{Finding, TlsOptions, TlsService, Watch};
+use crate::tls::{TlsService, Watch};
 
 mod dashboard;
 
@@ -39,10 +38,14 @@ pub(crate) struct Insight {
 impl Insight {
     /// Fails if the port or the certificate cannot be had.
     pub(crate) fn open(settings: &MetricsSettings) -> Result<Self> {
-        let tls = settings.certificate.as_ref().map(load).transpose();
+        let tls = settings
+            .certificate
+            .as_ref()
+            .map(load_certificate)
+            .transpose();
         Ok(Self {
             settings: settings.clone(),
-            listener: bind_http(settings.address)?,
+            listener: bind_http(settings.address).context("metrics cannot be served")?,
             tls: tls.context("metrics cannot be served")?,
         })
     }
@@ -58,17 +61,6 @@ impl Insight {
         let router = router(&self.settings, realm.into_iter().collect(), source);
         Site::tcp(self.listener, self.tls, router)
     }
-}
-
-fn load(files: &CertificateFiles) -> Result<(TlsService, Watch)> {
-    let options = TlsOptions {
-        tls12: true,
-        cipher_list: None,
-    };
-    let (service, findings) = TlsService::load(slice::from_ref(files), &options)?;
-    findings.iter().for_each(Finding::log);
-    let watch = Watch::start(service.clone()).context("its certificate cannot be watched")?;
-    Ok((service, watch))
 }
 
 /// Everything that is served where the settings say; `names` are those that the server is known by.

@@ -1,5 +1,5 @@
-//! The Unix socket of the admin API. Owns its file: made with mode 0660, and taken away at the end. A file is only ever removed
-//! if it is a socket that nobody answers on.
+//! A Unix socket that HTTP is spoken on. Owns its file, which is made with the mode of its purpose and taken away at the end. A file is
+//! only ever removed if it is a socket that nobody answers on.
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -15,9 +15,43 @@ use nix::unistd::{Gid, Uid, fchownat};
 use turnbuckle_config as config;
 use turnbuckle_net::UnixPeer;
 
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The admin API.
+    Admin,
+    /// The credential endpoint, where the API key decides and not the user who connects.
+    Rest,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin socket",
+            Self::Rest => "socket of the credential endpoint",
+        }
+    }
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Admin => "admin-socket",
+            Self::Rest => "rest-listener",
+        }
+    }
+
+    const fn mode(self) -> u32 {
+        match self {
+            // Owner and group.
+            Self::Admin => 0o660,
+            Self::Rest => 0o666,
+        }
+    }
+}
+
 /// A bound socket.
 #[derive(Debug)]
-pub(crate) struct AdminSocket {
+pub(crate) struct UnixSocket {
+    purpose: Purpose,
     listener: Option<UnixListener>,
     path: PathBuf,
     /// What was made, so that nothing else is removed.
@@ -28,18 +62,18 @@ pub(crate) struct AdminSocket {
     group: u32,
 }
 
-impl AdminSocket {
-    /// Binds the socket that the settings ask for; `None` if they ask for none, or for the usual one and it cannot be had.
+impl UnixSocket {
+    /// Binds the admin socket that the settings ask for; `None` if they ask for none, or for the usual one and it cannot be had.
     pub(crate) fn open(setting: &config::AdminSocket) -> Result<Option<Self>> {
         match setting {
             config::AdminSocket::Off => Ok(None),
-            config::AdminSocket::At(path) => Self::bind(path).map(Some),
+            config::AdminSocket::At(path) => Self::bind(Purpose::Admin, path).map(Some),
             config::AdminSocket::Usual => {
                 let path = Path::new(config::AdminSocket::USUAL_PATH);
                 if !path.parent().is_some_and(Path::is_dir) {
                     return Ok(None);
                 }
-                match Self::bind(path) {
+                match Self::bind(Purpose::Admin, path) {
                     Ok(socket) => Ok(Some(socket)),
                     Err(error) => {
                         tracing::warn!("turnctl cannot reach this server: {error:#}");
@@ -51,18 +85,19 @@ impl AdminSocket {
     }
 
     /// Fails, and says why, if there is something at the path that is not a socket left behind by a server that is gone.
-    pub(crate) fn bind(path: &Path) -> Result<Self> {
+    pub(crate) fn bind(purpose: Purpose, path: &Path) -> Result<Self> {
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let bind = || -> Result<Self> {
             let _turn = take_turn(directory)?;
-            remove_stale(path)?;
+            remove_stale(purpose, path)?;
             let listener = UnixListener::bind(path)?;
-            fs::set_permissions(path, Permissions::from_mode(MODE))?;
+            fs::set_permissions(path, Permissions::from_mode(purpose.mode()))?;
             let made = fs::symlink_metadata(path)?;
             Ok(Self {
+                purpose,
                 listener: Some(listener),
                 path: path.to_owned(),
                 file: identity(&made),
@@ -70,7 +105,7 @@ impl AdminSocket {
                 group: made.gid(),
             })
         };
-        bind().with_context(|| format!("the admin socket {} cannot be made", path.display()))
+        bind().with_context(|| format!("the {} {} cannot be made", purpose.name(), path.display()))
     }
 
     /// Gives the file to whom the process goes on as, while it still belongs to root. Fails if root may not.
@@ -89,7 +124,8 @@ impl AdminSocket {
         };
         hand_over().with_context(|| {
             format!(
-                "the admin socket {} cannot be given to user {user}, group {group}",
+                "the {} {} cannot be given to user {user}, group {group}",
+                self.purpose.name(),
                 self.path.display()
             )
         })?;
@@ -129,7 +165,7 @@ impl AdminSocket {
     }
 }
 
-impl Drop for AdminSocket {
+impl Drop for UnixSocket {
     fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.file) {
             let _ = fs::remove_file(&self.path);
@@ -149,18 +185,22 @@ fn take_turn(directory: &Path) -> Result<File> {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<()> {
+fn remove_stale(purpose: Purpose, path: &Path) -> Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     if !found.file_type().is_socket() {
-        bail!("there is a file that is no socket; remove it, or set admin-socket to another path");
+        bail!(
+            "there is a file that is no socket; remove it, or set {} to another path",
+            purpose.key()
+        );
     }
     match UnixStream::connect(path) {
         Ok(_) => bail!(
-            "another server answers there; stop it, or set admin-socket to a path of this server's own"
+            "another server answers there; stop it, or set {} to a path of this server's own",
+            purpose.key()
         ),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
             fs::remove_file(path).context("a socket that nobody answers on cannot be removed")
@@ -174,8 +214,6 @@ fn identity(file: &Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
 
-/// Owner and group may connect.
-const MODE: u32 = 0o660;
 const ROOT: u32 = 0;
 
 #[cfg(test)]
@@ -188,7 +226,7 @@ mod tests {
     fn mode_and_end() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("admin.sock");
-        let socket = AdminSocket::bind(&path).unwrap();
+        let socket = UnixSocket::bind(Purpose::Admin, &path).unwrap();
         let made = fs::metadata(&path).unwrap();
         assert_eq!(made.permissions().mode() & 0o777, 0o660);
         let stream = UnixStream::connect(&path).unwrap();
@@ -201,7 +239,8 @@ mod tests {
     #[test]
     fn strangers_are_not_admitted() {
         let directory = TempDir::new().unwrap();
-        let mut socket = AdminSocket::bind(&directory.path().join("admin.sock")).unwrap();
+        let mut socket =
+            UnixSocket::bind(Purpose::Admin, &directory.path().join("admin.sock")).unwrap();
         (socket.user, socket.group) = (900, 901);
         for (uid, gid, groups, admitted) in [
             (0, 0, &[][..], true),
@@ -221,7 +260,7 @@ mod tests {
     fn only_the_own_file_is_given_away() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("admin.sock");
-        let mut socket = AdminSocket::bind(&path).unwrap();
+        let mut socket = UnixSocket::bind(Purpose::Admin, &path).unwrap();
         let own = (Uid::effective(), Gid::effective());
         socket.hand_over(own.0, own.1).unwrap();
         assert_eq!(
@@ -242,7 +281,7 @@ mod tests {
         let path = directory.path().join("admin.sock");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let socket = AdminSocket::bind(&path).unwrap();
+        let socket = UnixSocket::bind(Purpose::Admin, &path).unwrap();
         UnixStream::connect(&path).unwrap();
         drop(socket);
         assert!(!path.exists());
@@ -252,13 +291,13 @@ mod tests {
     fn what_is_in_use_or_no_socket_stays() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("admin.sock");
-        let first = AdminSocket::bind(&path).unwrap();
-        let error = format!("{:#}", AdminSocket::bind(&path).unwrap_err());
+        let first = UnixSocket::bind(Purpose::Admin, &path).unwrap();
+        let error = format!("{:#}", UnixSocket::bind(Purpose::Admin, &path).unwrap_err());
         assert!(error.contains("another server answers there"), "{error}");
         UnixStream::connect(&path).unwrap();
         drop(first);
         fs::write(&path, "precious").unwrap();
-        let error = format!("{:#}", AdminSocket::bind(&path).unwrap_err());
+        let error = format!("{:#}", UnixSocket::bind(Purpose::Admin, &path).unwrap_err());
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
@@ -267,7 +306,7 @@ mod tests {
     fn only_the_own_file_is_removed() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("admin.sock");
-        let socket = AdminSocket::bind(&path).unwrap();
+        let socket = UnixSocket::bind(Purpose::Admin, &path).unwrap();
         fs::remove_file(&path).unwrap();
         fs::write(&path, "somebody else's").unwrap();
         drop(socket);
