@@ -1,5 +1,6 @@
 //! Headless Chromium: two relay-only connections in one page with a data channel, audio and video.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -11,7 +12,7 @@ use fantoccini::wd::TimeoutConfiguration;
 use fantoccini::{Client, ClientBuilder};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use turnbuckle_tests::{Alone, Credentials, Process, Requirement, Server};
+use turnbuckle_tests::{Alone, Authority, Credentials, Process, Requirement, Server};
 
 #[tokio::test]
 async fn a_browser_calls_itself_through_the_relay() {
@@ -125,7 +126,7 @@ impl Browser {
 
     /// What the page reports of the call.
     async fn call(&self, relay: &str, credentials: &Credentials) -> Result<Value, String> {
-        let page = serve_page();
+        let page = serve(PAGE.to_owned());
         let url = format!("http://localhost:{}/", page.port());
         self.client
             .goto(&url)
@@ -156,8 +157,31 @@ impl Browser {
     }
 }
 
-/// Serves the page on a port of its own for as long as the test lives.
-fn serve_page() -> SocketAddr {
+/// A home directory whose owner trusts `authority`, as far as Chromium is concerned.
+pub(crate) fn home_that_trusts(authority: &Authority) -> TempDir {
+    let home = TempDir::with_prefix("turnbuckle-home-").expect("a temporary directory");
+    let database = home.path().join(".pki/nssdb");
+    fs::create_dir_all(&database).expect("a directory can be made");
+    let root = home.path().join("root.pem");
+    fs::write(&root, authority.root_pem()).expect("a file can be written");
+    let database = format!("sql:{}", database.display());
+    let root = root.display().to_string();
+    for arguments in [
+        ["-N", "--empty-password"].as_slice(),
+        &["-A", "-n", "test", "-t", "C,,", "-i", &root],
+    ] {
+        let output = Command::new("certutil")
+            .args(["-d", &database])
+            .args(arguments)
+            .output()
+            .expect("certutil runs");
+        assert!(output.status.success(), "{output:?}");
+    }
+    home
+}
+
+/// Serves a page on a port of its own for as long as the test lives.
+pub(crate) fn serve(page: String) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address = listener
         .local_addr()
@@ -165,20 +189,20 @@ fn serve_page() -> SocketAddr {
     thread::spawn(move || {
         for stream in listener.incoming() {
             // A browser opens connections ahead of need and drops them again.
-            let _ = stream.and_then(answer);
+            let _ = stream.and_then(|stream| answer(stream, &page));
         }
     });
     address
 }
 
-fn answer(mut stream: TcpStream) -> std::io::Result<()> {
+fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<()> {
     stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     while !lines.next().transpose()?.unwrap_or_default().is_empty() {}
     write!(
         stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{PAGE}",
-        PAGE.len(),
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{page}",
+        page.len(),
     )
 }
 
@@ -210,6 +234,7 @@ const CHROMIUM_ARGUMENTS: [&str; 12] = [
     "--use-fake-ui-for-media-stream",
     "--allow-loopback-in-peer-connection",
 ];
+pub(crate) const CERTUTIL: Requirement = Requirement::Program("certutil");
 pub(crate) const BROWSER: [Requirement; 2] = [
     Requirement::Program("chromium"),
     Requirement::Program("chromedriver"),

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod check_page;
 mod chromium;
 mod dashboard;
 mod dtls;
@@ -14,3 +15,4 @@ mod switches;
 mod tap;
 mod turn_crate;
 mod uclient;
+mod widget;

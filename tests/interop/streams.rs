@@ -1,14 +1,12 @@
 //! Other people's clients over TCP and TLS: coturn's load client, a browser, and libnice, which GStreamer is built on.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::time::Duration;
 
-use tempfile::TempDir;
 use turnbuckle_tests::{Alone, Authority, Process, Requirement, SYSTEM_PYTHON, Server};
 
-use crate::chromium::{self, BROWSER, Way, call_by};
+use crate::chromium::{self, BROWSER, CERTUTIL, Way, call_by, home_that_trusts};
 use crate::uclient::{Bench, Report};
 
 #[test]
@@ -182,31 +180,7 @@ fn certificate(authority: &Authority) -> String {
     authority.write("turn", &authority.issue(&[NAME])).config()
 }
 
-/// A home directory whose owner trusts `authority`, as far as Chromium is concerned.
-fn home_that_trusts(authority: &Authority) -> TempDir {
-    let home = TempDir::with_prefix("turnbuckle-home-").expect("a temporary directory");
-    let database = home.path().join(".pki/nssdb");
-    fs::create_dir_all(&database).expect("a directory can be made");
-    let root = home.path().join("root.pem");
-    fs::write(&root, authority.root_pem()).expect("a file can be written");
-    let database = format!("sql:{}", database.display());
-    let root = root.display().to_string();
-    for arguments in [
-        ["-N", "--empty-password"].as_slice(),
-        &["-A", "-n", "test", "-t", "C,,", "-i", &root],
-    ] {
-        let output = Command::new("certutil")
-            .args(["-d", &database])
-            .args(arguments)
-            .output()
-            .expect("certutil runs");
-        assert!(output.status.success(), "{output:?}");
-    }
-    home
-}
-
 const NAME: &str = "turn.test";
 const TLS_PORT: &str = "tls-listening-port";
-const CERTUTIL: Requirement = Requirement::Program("certutil");
 const LIBNICE: &str = include_str!("libnice.py");
 const LIBNICE_DEADLINE: Duration = Duration::from_secs(60);

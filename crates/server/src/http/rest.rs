@@ -1,4 +1,5 @@
-//! Time-limited credentials over HTTP, in the shape of the TURN REST draft, for those who hold an API key.
+//! Time-limited credentials over HTTP, in the shape of the TURN REST draft, for those who hold an API key; and a page that tries the
+//! relay with them.
 //!
 //! Owns the paths, who may ask and what is answered; the password itself is made by `turnbuckle_proto::rest`. Nothing here is written to a
 //! log but the name of a key, the name of a user, a lifetime and an address.
@@ -36,6 +37,7 @@ use crate::listen::bind_http;
 use crate::throttle::Throttle;
 use crate::tls::{TlsService, Watch};
 
+mod check;
 mod keyring;
 mod question;
 
@@ -81,7 +83,9 @@ impl Rest {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         match &self.settings.door {
             RestDoor::Tcp(address) => {
-                tracing::info!("credentials are given out at {scheme}://{address}/turn");
+                tracing::info!(
+                    "credentials are given out at {scheme}://{address}/turn, and a page that tries the relay is at {scheme}://{address}/check"
+                );
             }
             RestDoor::Unix(path) => tracing::info!(
                 "credentials are given out at /turn over {scheme} on {}",
@@ -129,9 +133,14 @@ impl Desk {
 }
 
 fn router(desk: Arc<Desk>) -> Router {
+    let control = desk.control.clone();
     Router::new()
         .route("/turn", any(turn))
+        .merge(check::routes(move || {
+            control.settings().rest_origins.clone()
+        }))
         .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(Arc::clone(&desk))
         .layer(from_fn_with_state(desk, for_pages))
 }
@@ -358,11 +367,24 @@ fn too_often(wait: Duration) -> Response {
 }
 
 async fn unknown() -> Response {
+    unknown_page()
+}
+
+fn unknown_page() -> Response {
     refusal(
         StatusCode::NOT_FOUND,
         "not-found",
-        "credentials are at `/turn`",
+        "credentials are at `/turn`, and a page that tries the relay is at `/check`",
     )
+}
+
+async fn wrong_method() -> Response {
+    let response = refusal(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "the page is read by GET",
+    );
+    with(response, ALLOW, "GET, HEAD")
 }
 
 fn with(mut response: Response, name: HeaderName, value: &str) -> Response {
