@@ -408,6 +408,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "journalctl",
         "there is no such service; tests/service reads a journal",
     ),
+    (
+        "printf %s \"$PASSWORD\" | turnctl matrix check",
+        "there is no such homeserver; tests/interop/synapse.rs asks one",
+    ),
     ("rpm", "tests/packages looks into the package"),
     ("ss", "lists ports of the host"),
     ("sysctl", "changes the host"),

@@ -273,6 +273,20 @@ impl Bench {
     }
 }
 
+/// Two clients with these credentials at `port` of this host, which has to let them reach a peer at 127.0.0.1.
+pub(crate) fn relays(credentials: &Credentials, port: u16, arguments: &[&str]) -> Report {
+    let peer = Peer::start(&[V4]);
+    let mut command = Command::new("turnutils_uclient");
+    command
+        .args(["-u", &credentials.username, "-w", &credentials.password])
+        .args(["-p", &port.to_string(), "-c", "-m", "2", "-n", "10"])
+        .args(["-e", "127.0.0.1", "-r", &peer.port.to_string()])
+        .args(arguments)
+        .arg("127.0.0.1");
+    let process = Process::start(&mut command);
+    Client { process }.succeed()
+}
+
 /// A running `turnutils_uclient`.
 pub(crate) struct Client {
     process: Process,

@@ -62,11 +62,15 @@ impl HttpAnswer {
         stream.read_to_string(&mut text).expect("an answer");
         let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
         let status = head.split(' ').nth(1).expect("a status");
-        Self {
+        let mut answer = Self {
             status: status.parse().expect("a number"),
             head: head.to_owned(),
             body: body.to_owned(),
+        };
+        if answer.field("transfer-encoding") == Some("chunked") {
+            answer.body = joined(body);
         }
+        answer
     }
 
     /// The value of a header field.
@@ -75,6 +79,20 @@ impl HttpAnswer {
             let (field, value) = line.split_once(':')?;
             field.eq_ignore_ascii_case(name).then(|| value.trim())
         })
+    }
+}
+
+/// A body that came in chunks.
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (size, rest) = chunks.split_once("\r\n").expect("a size");
+        let size = usize::from_str_radix(size, 16).expect("a number");
+        if size == 0 {
+            return body;
+        }
+        body += rest.get(..size).expect("a whole chunk");
+        chunks = rest.get(size + 2..).expect("the end of a line");
     }
 }
 

@@ -136,7 +136,7 @@ fn write_finding(text: &mut String, finding: &Finding, color: bool) {
     }
 }
 
-fn object(reports: &[Report], general: &[Finding], worst: Level) -> serde_json::Value {
+pub(crate) fn object(reports: &[Report], general: &[Finding], worst: Level) -> serde_json::Value {
     let targets: Vec<_> = reports
         .iter()
         .map(|report| {
@@ -175,7 +175,7 @@ impl Credentials {
         if let Some(username) = &args.username {
             return Ok(Self::Fixed(Credential {
                 username: username.clone(),
-                password: Password::Text(password_from_stdin()?),
+                password: Password::Text(password_from_stdin("turnctl check ... --username NAME")?),
             }));
         }
         let Some(Configuration { settings, origin }) = configuration else {
@@ -219,7 +219,8 @@ impl Credentials {
     }
 }
 
-fn password_from_stdin() -> Result<String, Failure> {
+/// One line; `usage` is the command that it is written to.
+pub(crate) fn password_from_stdin(usage: &str) -> Result<String, Failure> {
     let mut password = String::new();
     io::stdin()
         .take(PASSWORD_MAX_BYTES)
@@ -228,7 +229,7 @@ fn password_from_stdin() -> Result<String, Failure> {
     let password = password.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
         return Err(Failure::new("there is no password on standard input")
-            .help("write it there: `printf %s PASSWORD | turnctl check ... --username NAME`"));
+            .help(format!("write it there: `printf %s PASSWORD | {usage}`")));
     }
     Ok(password.to_owned())
 }
@@ -281,8 +282,7 @@ fn targets(
                 "the realm {host} is no name of a host, so only this host's own addresses were tried: {error}"
             ))
             .help("name the server as clients do: `turnctl check NAME`"),
-            false => Finding::error(format!("{host} has no address: {error}"))
-                .help("give the name an A or AAAA record, or clients another name"),
+            false => no_address(&host, &error),
         })
         .collect();
     if targets.is_empty() && findings.is_empty() {
@@ -290,6 +290,46 @@ fn targets(
             .help("name the server as clients do: `turnctl check turn.example.org`"));
     }
     Ok((targets, findings))
+}
+
+/// Every URL at every address of its host, none twice, and what kept one from being found.
+pub(crate) fn resolve(urls: &[TurnUrl]) -> (Vec<Target>, Vec<Finding>) {
+    let mut targets: Vec<Target> = Vec::new();
+    let mut findings: Vec<Finding> = Vec::new();
+    for url in urls {
+        let uri = match TurnUri::of(url) {
+            Ok(uri) => uri,
+            Err(why) => {
+                findings.push(Finding::error(why));
+                continue;
+            }
+        };
+        match (uri.host.as_str(), uri.port).to_socket_addrs() {
+            Ok(addresses) => targets.extend(addresses.map(|address| Target {
+                uri: uri.clone(),
+                address,
+            })),
+            Err(error) => {
+                let finding = no_address(&uri.host, &error);
+                if !findings.contains(&finding) {
+                    findings.push(finding);
+                }
+            }
+        }
+    }
+    let mut seen: Vec<(TurnUri, SocketAddr)> = Vec::new();
+    targets.retain(|target| {
+        let target = (target.uri.clone(), target.address);
+        let is_new = !seen.contains(&target);
+        seen.push(target);
+        is_new
+    });
+    (targets, findings)
+}
+
+fn no_address(host: &str, error: &io::Error) -> Finding {
+    Finding::error(format!("{host} has no address: {error}"))
+        .help("give the name an A or AAAA record, or clients another name")
 }
 
 /// The listeners, as they are reached by this name or address.

@@ -77,6 +77,9 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 if callers are served, 1 if something is wrong.
     Check(ProbeArgs),
+    /// Try what a Matrix homeserver tells its users of TURN
+    #[command(subcommand)]
+    Matrix(MatrixCommand),
     /// Look at a configuration file
     ///
     /// A file whose name ends in `.toml` is read as turnbuckle.toml, one in `.yml` as that of eturnal, which can be checked and
@@ -134,6 +137,40 @@ pub(crate) enum Command {
     /// Write the manual pages of both programs and of their configuration files
     #[command(hide = true)]
     Man(ManArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MatrixCommand {
+    /// Ask a homeserver for its TURN server as a client does, and try each URI that it names
+    ///
+    /// Reads .well-known/matrix/client, logs in or uses a token, asks for the TURN server, allocates over each URI and sends data
+    /// there and back. A session that was made for this is ended again.
+    ///
+    /// Exit status: 0 if callers are served, 1 if something is wrong.
+    Check(MatrixCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MatrixCheckArgs {
+    /// The homeserver: a URL, or the name behind the colon of its users
+    pub(crate) server: String,
+    /// User to log in as, whose password comes on standard input
+    #[arg(
+        long,
+        value_name = "NAME",
+        required_unless_present = "token_file",
+        conflicts_with = "token_file"
+    )]
+    pub(crate) user: Option<String>,
+    /// File with an access token, which is used and left as it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Authorities to believe besides those that browsers know, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// An object for programs
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -20,6 +20,7 @@ mod failure;
 mod format;
 mod format_pages;
 mod live;
+mod matrix;
 mod migrate;
 mod password;
 mod probe;
@@ -30,7 +31,7 @@ use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cli::{Cli, Command, ConfigCommand, ExplainCommand};
+use crate::cli::{Cli, Command, ConfigCommand, ExplainCommand, MatrixCommand};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
         Command::Revoke(args) => live::revoke::add(&args),
         Command::Unrevoke(args) => live::revoke::remove(&args),
         Command::Revoked(args) => live::revoke::list(&args),
+        Command::Matrix(MatrixCommand::Check(args)) => {
+            unix_time().and_then(|now| matrix::check(&args, now))
+        }
         Command::Version(args) => live::version::run(&args),
         Command::Migrate(args) => unix_time().and_then(|now| migrate::run(&args, now)),
         Command::DetectIp(args) => detect_ip::run(&args),
