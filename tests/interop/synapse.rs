@@ -64,6 +64,21 @@ fn users_are_given_a_turn_server_that_works() {
         }
     });
 
+    // Where MatrixRTC goes, by both of its ways.
+    let transport = json!({ "type": "livekit", "livekit_service_url": LIVEKIT });
+    let unstable = "/_matrix/client/unstable/org.matrix.msc4143/rtc/transports";
+    let answer = homeserver.get(unstable, Some(&token));
+    let transports: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(
+        transports["rtc_transports"],
+        json!([transport]),
+        "{answer:?}"
+    );
+    let answer = homeserver.get("/.well-known/matrix/client", None);
+    let known: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(known["org.matrix.msc4143.rtc_foci"], json!([transport]));
+    assert_eq!(known["im.vector.riot.forceTurn"], true);
+
     // As the operator sees it, by password and by token.
     let log_in = ["--user", "alice"];
     let output = homeserver.check(&authority, &log_in, "alices-password\n");
@@ -182,7 +197,10 @@ impl Homeserver {
         let port = free_port(&[Ipv4Addr::LOCALHOST.into()]);
         let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port);
         let snippet = change(&snippet(server, &["synapse", "--host", NAME]));
-        let discovery = snippet_for_synapse(&self::snippet(server, &["wellknown", "--force-turn"]));
+        let discovery = snippet_for_synapse(&self::snippet(
+            server,
+            &["wellknown", "--force-turn", "--livekit", LIVEKIT],
+        ));
         let path = directory.path().join("homeserver.yaml");
         let at = directory.path().display();
         let text = format!(
@@ -329,6 +347,7 @@ fn snippet_for_synapse(text: &str) -> String {
 
 pub(crate) const NAME: &str = "turn.localhost";
 pub(crate) const TLS_PORT: &str = "tls-listening-port";
+const LIVEKIT: &str = "https://livekit.example.org/jwt";
 const SECRET: &str = "north-secret-of-the-test-0123";
 const LOG: &str = "version: 1\nhandlers: { console: { class: logging.StreamHandler } }\nroot: { level: WARNING, handlers: [console] }\n";
 const START_DEADLINE: Duration = Duration::from_secs(60);

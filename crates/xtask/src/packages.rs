@@ -64,6 +64,9 @@ fn install(steps: &mut Steps, packages: &[Package]) {
     for (name, step) in [
         ("coturn", "coturn's service off"),
         ("prometheus", "prometheus' service off"),
+        ("prosody", "prosody's service off"),
+        ("ejabberd", "ejabberd's service off"),
+        ("janus", "janus' service off"),
     ] {
         if names.contains(&name) && Path::new("/run/systemd/system").exists() {
             steps.run(
@@ -183,10 +186,18 @@ const PACKAGES: &[Package] = &[
         name: "openssl",
         program: Some("openssl"),
     },
-    // Reads what is printed for Prosody.
+    // Consumers of a TURN server that read what is printed for them.
     Package {
-        name: "lua5.4",
-        program: Some("lua5.4"),
+        name: "prosody",
+        program: Some("prosody"),
+    },
+    Package {
+        name: "ejabberd",
+        program: Some("ejabberdctl"),
+    },
+    Package {
+        name: "janus",
+        program: Some("janus"),
     },
     // Bundle what the pages of the browser tests are made of, and install it.
     Package {

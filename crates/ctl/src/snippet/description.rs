@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use turnbuckle_config::{Endpoint, Host, Secret, Settings, Transport, UserCredential, endpoints};
+use turnbuckle_config::{
+    Endpoint, Host, RestDoor, RestSettings, Secret, Settings, Transport, UserCredential, endpoints,
+};
 use turnbuckle_proto::rest;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -25,6 +27,8 @@ pub(super) struct Description {
     pub(super) secret_file: Option<PathBuf>,
     /// The first static account with a password.
     account: Option<(String, Secret)>,
+    /// URL of the credential endpoint for programs on this host, if it has a port.
+    pub(super) rest_url: Option<String>,
     /// Lowest and highest relay port.
     pub(super) relay_ports: (u16, u16),
     separator: char,
@@ -112,6 +116,7 @@ impl Description {
             secrets: settings.secrets.clone(),
             secret_file: secret_file.cloned(),
             account,
+            rest_url: settings.rest.as_ref().and_then(rest_url),
             relay_ports: (*settings.relay_ports.start(), *settings.relay_ports.end()),
             separator: settings.rest_separator,
             origin: origin.clone(),
@@ -290,3 +295,16 @@ fn not_there(settings: &Settings, origin: &str, transport: Transport) -> Failure
 }
 
 const TEN_YEARS_S: u64 = 3650 * 86400;
+
+fn rest_url(rest: &RestSettings) -> Option<String> {
+    match &rest.door {
+        RestDoor::Tcp(address) => {
+            let scheme = match rest.certificate {
+                Some(_) => "https",
+                None => "http",
+            };
+            Some(format!("{scheme}://{address}/turn"))
+        }
+        RestDoor::Unix(_) => None,
+    }
+}

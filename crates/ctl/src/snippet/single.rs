@@ -34,6 +34,13 @@ pub(super) fn janus(server: &Description) -> Result<Snippet, Failure> {
         return Err(Failure::new("there is no listener to tell of"));
     };
     let kind = endpoint.transport.as_str();
+    let by_rest = server.rest_url.as_ref().map_or_else(String::new, |url| {
+        format!(
+            "    # Or have it ask the credential endpoint, with a key of its own (`turnctl api-key janus`), in place of all of these:\n    \
+             #turn_rest_api = {}\n    #turn_rest_api_key = \"KEY\"\n    #turn_rest_api_method = \"GET\"\n",
+            lua(url)
+        )
+    });
     let snippet = Snippet::new(format!(
         "\
 # Into janus.jcfg, into the `nat:` that is there. Then restart Janus. It is for gateways that are behind a NAT themselves: browsers
@@ -44,7 +51,7 @@ nat: {{
     turn_type = \"{kind}\"
     turn_user = {}
     turn_pwd = {}
-}}
+{by_rest}}}
 ",
         lua(&endpoint.host.bare()),
         endpoint.port,
