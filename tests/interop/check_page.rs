@@ -11,7 +11,7 @@ use fantoccini::wd::TimeoutConfiguration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use turnbuckle_tests::{
-    Alone, Authority, Deadline, Process, Requirement, Server, free_port, turnctl,
+    Alone, ApiKey, Authority, Deadline, Process, Requirement, Server, free_port,
 };
 
 use crate::chromium::{BROWSER, Browser, CERTUTIL, home_that_trusts};
@@ -198,28 +198,18 @@ impl Site {
         let authority = Authority::new();
         let home = home_that_trusts(&authority);
         let files = authority.write("turn", &authority.issue(&[NAME]));
-        let output = Command::new(turnctl())
-            .args(["api-key", "page"])
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let field = |name| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name))
-                .unwrap()
-                .trim()
-        };
+        let api_key = ApiKey::new("page");
         let server = Server::builder(&format!(
             "realm={NAME}\nstatic-auth-secret=north-secret-of-the-test-0123\nallocation-default-address-family=keep\n{}\n{}\n",
             files.config(),
-            field("Line:")
+            api_key.line
         ))
         .listen(&[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])
         .port_for(TLS_PORT)
         .port_for("rest-listener")
         .start();
         Some(Self {
-            key: field("Key:").to_owned(),
+            key: api_key.key,
             server,
             home,
             _alone: alone,

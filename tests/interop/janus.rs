@@ -1,15 +1,14 @@
 //! Janus on a host of its own with its TURN server: by what `turnctl snippet` prints, and by the credential endpoint, which it speaks the TURN REST draft with.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use turnbuckle_tests::{
-    Alone, Deadline, HttpAnswer, Namespace, Process, Requirement, Server, turnctl,
+    Alone, ApiKey, HttpAnswer, Namespace, Process, Requirement, Server, turnctl,
 };
 
 #[test]
@@ -25,21 +24,11 @@ fn janus_relays_by_what_it_is_told() {
     let _alone = Alone::wait();
     // Its ICE library asks no TURN server on a loopback address.
     let (host, _other) = Namespace::linked_pair(&[HOST], &[OTHER]);
-    let output = Command::new(turnctl())
-        .args(["api-key", "gateway"])
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let field = |name| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name))
-            .unwrap()
-            .trim()
-    };
+    let api_key = ApiKey::new("gateway");
     // Reached by its address: Janus asks the DNS, and the name of the tests is not there.
     let server = Server::builder(&format!(
         "realm=north\nstatic-auth-secret=north-secret-of-the-test-0123\nuser-quota=0\nrest-listener=127.0.0.1:9642\n{}\n",
-        field("Line:")
+        api_key.line
     ))
     .listen(&[HOST])
     .in_namespace(&host)
@@ -54,7 +43,7 @@ fn janus_relays_by_what_it_is_told() {
     let rest = |method: &str| {
         format!(
             "nat: {{\n turn_rest_api = \"http://127.0.0.1:9642/turn\"\n turn_rest_api_key = \"{}\"\n turn_rest_api_method = \"{method}\"\n}}\n",
-            field("Key:")
+            api_key.key
         )
     };
     for (given, nat) in [(0, snippet), (1, rest("GET")), (2, rest("POST"))] {
@@ -130,16 +119,16 @@ impl Janus {
         .unwrap();
         let mut command = host.command("janus");
         command.arg("-C").arg(&path).arg("-F").arg(directory.path());
-        let mut process = Process::start(&mut command);
-        let deadline = Deadline::after(DEADLINE);
-        while TcpStream::connect(address).is_err() {
-            assert!(
-                process.is_running() && deadline.left().is_some(),
-                "Janus does not start:\n{}",
-                process.output()
-            );
-            thread::sleep(Duration::from_millis(20));
-        }
+        let process = Process::start(&mut command);
+        // It takes connections before, and breaks them off.
+        let ready = process.wait_for_any_line(DEADLINE, |line| {
+            line.contains("(HTTP/HTTPS) transport plugin initialized")
+        });
+        assert!(
+            ready.is_some(),
+            "Janus does not start:\n{}",
+            process.output()
+        );
         Self {
             address,
             process,

@@ -1,13 +1,12 @@
 //! The self-test page as a Matrix widget (MSC3846), in a client whose half of the protocol is `matrix-widget-api`.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use fantoccini::Locator;
 use fantoccini::wd::TimeoutConfiguration;
 use serde_json::{Value, json};
-use turnbuckle_tests::{Alone, Credentials, Requirement, Server, bundle, turnctl};
+use turnbuckle_tests::{Alone, ApiKey, Credentials, Requirement, Server, bundle};
 
 use crate::chromium::{BROWSER, Browser, serve};
 
@@ -22,18 +21,9 @@ async fn a_client_gives_its_turn_servers_to_the_page() {
         "<!doctype html><meta charset=utf-8><title>client</title><body><script>{}</script>",
         bundle(&entry, "host").replace("</script", "<\\/script")
     ));
-    let key = Command::new(turnctl())
-        .args(["api-key", "page"])
-        .output()
-        .unwrap();
-    let key = String::from_utf8(key.stdout).unwrap();
-    let line = key
-        .lines()
-        .find_map(|line| line.strip_prefix("Line:"))
-        .unwrap();
     let server = Server::builder(&format!(
         "realm=turn.localhost\nstatic-auth-secret=north-secret-of-the-test-0123\n{}\nrest-allow-origin=http://{host}\n",
-        line.trim()
+        ApiKey::new("page").line
     ))
     .port_for("rest-listener")
     .start();

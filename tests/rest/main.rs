@@ -18,7 +18,8 @@ use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use turn::client::{Client, ClientConfig as TurnConfig};
 use turnbuckle_tests::{
-    Authority, EchoPeer, HttpAnswer, Process, Server, Signal, free_port, turnbuckle, turnctl,
+    ApiKey, Authority, EchoPeer, HttpAnswer, Process, Server, Signal, free_port, turnbuckle,
+    turnctl,
 };
 
 /// What a web application does: asks, and relays with what it got.
@@ -400,19 +401,10 @@ fn what_would_be_unsafe_does_not_start() {
     }
 }
 
-/// Prepared by `turnctl api-key`: the key, and the line for the server.
+/// The key, and the line for the server.
 fn api_key(name: &str) -> (String, String) {
-    let output = Command::new(turnctl()).args(["api-key", name]).output();
-    let output = output.expect("turnctl runs");
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let field = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name));
-        line.unwrap_or_else(|| panic!("no {name} in {text}"))
-            .trim()
-            .to_owned()
-    };
-    (field("Key:"), field("Line:"))
+    let ApiKey { key, line } = ApiKey::new(name);
+    (key, line)
 }
 
 fn start(config: &str) -> Server {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+mod api_key;
 mod authority;
 mod binaries;
 mod clock;
@@ -19,6 +20,7 @@ mod server;
 mod toolbox;
 
 pub use alone::Alone;
+pub use api_key::ApiKey;
 pub use authority::{Authority, CertificateFiles, CertificatePair};
 pub use binaries::{turnbuckle, turnctl, xtask};
 pub use clock::Deadline;

@@ -1,11 +1,13 @@
 //! `turnctl config`, `completions` and `man`, as their users see them.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
 
 use insta::assert_snapshot;
-use tempfile::TempDir;
+
+use common::Directory;
 
 #[test]
 fn check_reviews_every_line() {
@@ -81,7 +83,7 @@ fn what_was_converted_is_good_and_says_the_same() {
         "turnbuckle.toml",
     ]);
     assert!(done.status.success(), "{done:?}");
-    let mode = fs::metadata(directory.0.path().join("turnbuckle.toml"))
+    let mode = fs::metadata(directory.path().join("turnbuckle.toml"))
         .unwrap()
         .permissions()
         .mode();
@@ -146,7 +148,7 @@ fn secrets_come_from_files_and_from_systemd() {
             "-c",
             "empty.conf",
         ])
-        .env("CREDENTIALS_DIRECTORY", directory.0.path())
+        .env("CREDENTIALS_DIRECTORY", directory.path())
         .output()
         .unwrap();
     assert_eq!(output.stdout, credential("same.conf"));
@@ -175,7 +177,7 @@ fn every_shell_is_taught_both_programs() {
 fn manual_pages_name_every_option_and_command() {
     let directory = Directory::new();
     assert!(directory.output(&["man", "man8"]).status.success());
-    let page = |name: &str| fs::read_to_string(directory.0.path().join("man8").join(name)).unwrap();
+    let page = |name: &str| fs::read_to_string(directory.path().join("man8").join(name)).unwrap();
     let server = page("turnbuckle.8").replace('\\', "");
     for key in [
         "--listening-port",
@@ -214,42 +216,6 @@ fn values_of(json: &serde_json::Value) -> serde_json::Value {
             .map(|(name, value)| (name.clone(), values_of(value)))
             .collect(),
         other => other.clone(),
-    }
-}
-
-struct Directory(TempDir);
-
-impl Directory {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_turnctl"));
-        command
-            .args(args)
-            .current_dir(self.0.path())
-            .env_remove("CREDENTIALS_DIRECTORY");
-        command
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        let mut text = format!("{}\n--- stdout\n{stdout}", output.status);
-        if !stderr.is_empty() {
-            text += &format!("--- stderr\n{stderr}");
-        }
-        text
     }
 }
 

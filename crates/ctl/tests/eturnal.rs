@@ -1,10 +1,10 @@
 //! `turnctl config` on the configuration of eturnal, as its users see it.
 
-use std::fs;
-use std::process::{Command, Output};
+mod common;
 
 use insta::assert_snapshot;
-use tempfile::TempDir;
+
+use common::Directory;
 
 #[test]
 fn check_reviews_every_option() {
@@ -117,38 +117,6 @@ fn secrets_are_never_shown() {
         directory.write("eturnal.yml", text);
         let told = directory.run(&["config", "check", "eturnal.yml"]);
         assert!(!told.contains("hunter2"), "{text}\n{told}");
-    }
-}
-
-struct Directory(TempDir);
-
-impl Directory {
-    fn new() -> Self {
-        Self(TempDir::new().unwrap())
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_turnctl"))
-            .args(args)
-            .current_dir(self.0.path())
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .output()
-            .unwrap()
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        let mut text = format!("{}\n--- stdout\n{stdout}", output.status);
-        if !stderr.is_empty() {
-            text += &format!("--- stderr\n{stderr}");
-        }
-        text
     }
 }
 

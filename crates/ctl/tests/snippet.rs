@@ -1,16 +1,19 @@
 //! `turnctl snippet`, as its users see it: every consumer as a snapshot, and each text read by a parser of its format.
 
+mod common;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use insta::assert_snapshot;
 use saphyr_parser::{Event, Parser};
-use tempfile::TempDir;
+
+use common::Directory;
 
 #[test]
 fn every_consumer() {
-    let directory = Directory::new();
+    let directory = directory();
     for consumer in CONSUMERS {
         let text = directory.run(&[
             "snippet",
@@ -26,9 +29,9 @@ fn every_consumer() {
 
 #[test]
 fn yaml_holds_the_secret_as_it_is() {
-    let directory = Directory::new();
+    let directory = directory();
     for consumer in ["synapse", "dendrite", "ejabberd", "livekit"] {
-        let scalars = yaml_scalars(&directory.printed(&[consumer, "-c", "full.conf"]));
+        let scalars = yaml_scalars(&printed(&directory, &[consumer, "-c", "full.conf"]));
         let expected = if consumer == "livekit" {
             SECOND
         } else {
@@ -40,18 +43,18 @@ fn yaml_holds_the_secret_as_it_is() {
         );
     }
     // An account stands in place of the secret here.
-    let scalars = yaml_scalars(&directory.printed(&["home-assistant", "-c", "full.conf"]));
+    let scalars = yaml_scalars(&printed(&directory, &["home-assistant", "-c", "full.conf"]));
     assert!(scalars.contains(&PASSWORD.to_owned()), "{scalars:?}");
 }
 
 #[test]
 fn toml_holds_the_secret_as_it_is() {
-    let directory = Directory::new();
+    let directory = directory();
     for (consumer, path) in [
         ("tuwunel", &["global", "turn_secret"][..]),
         ("conduit", &["global", "turn", "secret"]),
     ] {
-        let text = directory.printed(&[consumer, "-c", "full.conf"]);
+        let text = printed(&directory, &[consumer, "-c", "full.conf"]);
         let document = toml::de::DeTable::parse(&text).unwrap();
         let mut table = document.get_ref();
         let (last, above) = path.split_last().unwrap();
@@ -65,20 +68,20 @@ fn toml_holds_the_secret_as_it_is() {
 
 #[test]
 fn json_holds_the_secret_as_it_is() {
-    let directory = Directory::new();
+    let directory = directory();
     let json: serde_json::Value =
-        serde_json::from_str(&directory.printed(&["galene", "-c", "full.conf"])).unwrap();
+        serde_json::from_str(&printed(&directory, &["galene", "-c", "full.conf"])).unwrap();
     assert_eq!(json[0]["credential"], SECRET);
     assert_eq!(json[0]["urls"].as_array().unwrap().len(), 3);
     let json: serde_json::Value =
-        serde_json::from_str(&directory.printed(&["element-web"])).unwrap();
+        serde_json::from_str(&printed(&directory, &["element-web"])).unwrap();
     assert_eq!(json["setting_defaults"]["webRtcForceTURN"], true);
 }
 
 #[test]
 fn xml_holds_the_secret_as_it_is() {
-    let directory = Directory::new();
-    let text = directory.printed(&["bigbluebutton", "-c", "full.conf"]);
+    let directory = directory();
+    let text = printed(&directory, &["bigbluebutton", "-c", "full.conf"]);
     let document = roxmltree::Document::parse(&text).unwrap();
     let values: Vec<_> = document
         .descendants()
@@ -91,8 +94,8 @@ fn xml_holds_the_secret_as_it_is() {
 
 #[test]
 fn a_shell_hands_the_secret_on_as_it_is() {
-    let directory = Directory::new();
-    let text = directory.printed(&["nextcloud-talk", "-c", "full.conf"]);
+    let directory = directory();
+    let text = printed(&directory, &["nextcloud-talk", "-c", "full.conf"]);
     let script = format!("sudo() {{ printf '%s\\n' \"$@\"; }}\n{text}");
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -105,7 +108,7 @@ fn a_shell_hands_the_secret_on_as_it_is() {
 
 #[test]
 fn what_is_off_is_not_told() {
-    let directory = Directory::new();
+    let directory = directory();
     directory.write(
         "plain.conf",
         &format!("realm=turn.example.org\nno-tcp\nstatic-auth-secret={SECRET}\n"),
@@ -167,7 +170,7 @@ fn what_is_off_is_not_told() {
 
 #[test]
 fn tls_is_told_by_name_alone() {
-    let directory = Directory::new();
+    let directory = directory();
     let told = directory.run(&[
         "snippet",
         "synapse",
@@ -188,10 +191,10 @@ fn tls_is_told_by_name_alone() {
 
 #[test]
 fn the_name_is_taken_from_the_certificate() {
-    let directory = Directory::new();
+    let directory = directory();
     // It is for *.example.net and Relay.example.net.
     directory.write("cert.pem", include_str!("certificates/names.pem"));
-    let path = directory.0.path().join("cert.pem");
+    let path = directory.path().join("cert.pem");
     directory.write(
         "named.conf",
         &format!(
@@ -212,7 +215,7 @@ fn the_name_is_taken_from_the_certificate() {
 
 #[test]
 fn a_secret_may_come_from_a_file() {
-    let directory = Directory::new();
+    let directory = directory();
     directory.write("secret", &format!("{SECOND}\n"));
     let args = [
         "tuwunel",
@@ -223,7 +226,7 @@ fn a_secret_may_come_from_a_file() {
         "--host",
         "a.example.org",
     ];
-    let text = directory.printed(&args);
+    let text = printed(&directory, &args);
     assert!(
         text.contains(&format!("turn_secret = \"{SECOND}\"")),
         "{text}"
@@ -233,7 +236,7 @@ fn a_secret_may_come_from_a_file() {
 
 #[test]
 fn a_credential_that_lasts_where_there_is_no_account() {
-    let directory = Directory::new();
+    let directory = directory();
     directory.write(
         "plain.conf",
         &format!("realm=turn.example.org\nstatic-auth-secret={SECRET}\n"),
@@ -250,7 +253,7 @@ fn a_credential_that_lasts_where_there_is_no_account() {
 
 #[test]
 fn wellknown_is_json_and_yaml() {
-    let directory = Directory::new();
+    let directory = directory();
     let text = directory.run(&[
         "snippet",
         "wellknown",
@@ -260,12 +263,15 @@ fn wellknown_is_json_and_yaml() {
     ]);
     assert_snapshot!("wellknown_with_all", text);
     assert_snapshot!("wellknown_alone", directory.run(&["snippet", "wellknown"]));
-    let text = directory.printed(&[
-        "wellknown",
-        "--force-turn",
-        "--livekit",
-        "https://rtc.example.org",
-    ]);
+    let text = printed(
+        &directory,
+        &[
+            "wellknown",
+            "--force-turn",
+            "--livekit",
+            "https://rtc.example.org",
+        ],
+    );
     let start = text.find('{').unwrap();
     let mut json =
         serde_json::Deserializer::from_str(&text[start..]).into_iter::<serde_json::Value>();
@@ -287,7 +293,7 @@ fn wellknown_is_json_and_yaml() {
 
 #[test]
 fn merge_keeps_the_rest() {
-    let directory = Directory::new();
+    let directory = directory();
     let old = "{\n  \"m.homeserver\": { \"base_url\": \"https://matrix.example.org\" },\n  \"io.element.e2ee\": {\"default\":true},\n  \
                \"io.element.voip\": {}\n}\n";
     directory.write("client", old);
@@ -301,7 +307,7 @@ fn merge_keeps_the_rest() {
     ];
     assert_snapshot!("merged", directory.run(&args));
     assert_eq!(directory.read("client"), old);
-    let path = directory.0.path().join("client");
+    let path = directory.path().join("client");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     let printed = String::from_utf8(directory.output(&args).stdout).unwrap();
     let write = [&args[..], &["--write"]].concat();
@@ -324,7 +330,7 @@ fn merge_keeps_the_rest() {
 
 #[test]
 fn a_broken_file_is_not_touched() {
-    let directory = Directory::new();
+    let directory = directory();
     let broken = "{\n  \"m.homeserver\": {},\n}\n";
     directory.write("client", broken);
     for extra in [&[][..], &["--write"]] {
@@ -338,7 +344,7 @@ fn a_broken_file_is_not_touched() {
         directory.run(&["snippet", "wellknown", "--merge", "client", "--write"])
     );
     assert_eq!(
-        fs::read_dir(directory.0.path())
+        fs::read_dir(directory.path())
             .unwrap()
             .filter(|entry| {
                 let name = entry.as_ref().unwrap().file_name();
@@ -374,70 +380,38 @@ fn yaml_scalars(text: &str) -> Vec<String> {
         .collect()
 }
 
-struct Directory(TempDir);
+fn directory() -> Directory {
+    let directory = Directory::new();
+    let secrets = format!("static-auth-secret={SECRET}\nstatic-auth-secret={SECOND}\n");
+    directory.write(
+        "full.conf",
+        &format!(
+            "realm=example.org\n{secrets}user=alice:{PASSWORD}\ncert=/nowhere/cert.pem\npkey=/nowhere/key.pem\n\
+             tls-listening-port=443\n"
+        ),
+    );
+    let base = "realm=turn.example.org\n";
+    directory.write(
+        "proxied.conf",
+        &format!("{base}no-tcp\ntcp-proxy-port=3480\nproxy-trusted=192.0.2.1\n{secrets}"),
+    );
+    directory.write("stun.conf", &format!("{base}stun-only\n{secrets}"));
+    directory.write("open.conf", &format!("{base}no-auth\n"));
+    directory.write("accounts.conf", &format!("{base}user=alice:{PASSWORD}\n"));
+    directory.write("nameless.conf", &secrets);
+    directory.write(
+        "separator.conf",
+        &format!("{base}rest-api-separator=|\n{secrets}"),
+    );
+    directory.write("nothing.conf", base);
+    directory
+}
 
-impl Directory {
-    fn new() -> Self {
-        let directory = Self(TempDir::new().unwrap());
-        let secrets = format!("static-auth-secret={SECRET}\nstatic-auth-secret={SECOND}\n");
-        directory.write(
-            "full.conf",
-            &format!(
-                "realm=example.org\n{secrets}user=alice:{PASSWORD}\ncert=/nowhere/cert.pem\npkey=/nowhere/key.pem\n\
-                 tls-listening-port=443\n"
-            ),
-        );
-        let base = "realm=turn.example.org\n";
-        directory.write(
-            "proxied.conf",
-            &format!("{base}no-tcp\ntcp-proxy-port=3480\nproxy-trusted=192.0.2.1\n{secrets}"),
-        );
-        directory.write("stun.conf", &format!("{base}stun-only\n{secrets}"));
-        directory.write("open.conf", &format!("{base}no-auth\n"));
-        directory.write("accounts.conf", &format!("{base}user=alice:{PASSWORD}\n"));
-        directory.write("nameless.conf", &secrets);
-        directory.write(
-            "separator.conf",
-            &format!("{base}rest-api-separator=|\n{secrets}"),
-        );
-        directory.write("nothing.conf", base);
-        directory
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.0.path().join(name), text).unwrap();
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.path().join(name)).unwrap()
-    }
-
-    fn output(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_turnctl"))
-            .args(args)
-            .current_dir(self.0.path())
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .output()
-            .unwrap()
-    }
-
-    /// What a snippet prints to standard output.
-    fn printed(&self, args: &[&str]) -> String {
-        let output = self.output(&[&["snippet"], args].concat());
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn run(&self, args: &[&str]) -> String {
-        let output = self.output(args);
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        let mut text = format!("{}\n--- stdout\n{stdout}", output.status);
-        if !stderr.is_empty() {
-            text += &format!("--- stderr\n{stderr}");
-        }
-        text
-    }
+/// What a snippet prints to standard output.
+fn printed(directory: &Directory, args: &[&str]) -> String {
+    let output = directory.output(&[&["snippet"], args].concat());
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 const CONSUMERS: [&str; 14] = [

@@ -4,7 +4,7 @@
 //! returns in a bounded time: a shard that does not answer is named as such, and never waited for for ever.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -61,6 +61,13 @@ pub(crate) struct LastReload {
     pub(crate) at_unix: u64,
 }
 
+/// What came of the requests for credentials since the start.
+#[derive(Debug, Default)]
+pub(crate) struct RestCounts {
+    pub(crate) given: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
 struct Inner {
     shards: Shards,
     settings: Mutex<Arc<Settings>>,
@@ -71,6 +78,7 @@ struct Inner {
     notices: Sender<Notice>,
     state: AtomicU8,
     reload: Mutex<Option<LastReload>>,
+    rest: RestCounts,
     started: Instant,
 }
 
@@ -95,6 +103,7 @@ impl Control {
             notices,
             state: AtomicU8::new(State::Starting as u8),
             reload: Mutex::new(None),
+            rest: RestCounts::default(),
             started: clock::monotonic(),
         }))
     }
@@ -146,6 +155,11 @@ impl Control {
             at_unix: clock::unix_seconds(),
         };
         *self.0.reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// Of the credential endpoint.
+    pub(crate) fn rest(&self) -> &RestCounts {
+        &self.0.rest
     }
 
     /// The ledger of allocations by user: what is held, and what may be.

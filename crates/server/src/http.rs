@@ -209,9 +209,14 @@ async fn serve_tcp(
     tls: Option<(TlsService, Watch)>,
     router: Router,
 ) -> io::Result<()> {
+    let is_local = listener.local_addr()?.ip().is_loopback();
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let places = match is_local {
+        true => CONNECTIONS_MAX,
+        false => CONNECTIONS_FROM_AFAR_MAX,
+    };
+    let places = Arc::new(Semaphore::new(places));
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         let (Ok(place), stream) = (place, listener.accept().await) else {
@@ -328,6 +333,8 @@ fn forbidden(reason: &str) -> Response {
 
 /// Connections of one site at a time; more wait in the kernel.
 const CONNECTIONS_MAX: usize = 32;
+/// The same where anybody may connect, so that it takes more than a handful of silent ones to keep others out.
+const CONNECTIONS_FROM_AFAR_MAX: usize = 512;
 /// Calls into the server that wait for shards at the same time.
 const CALLS_AT_ONCE: usize = 4;
 const HEADERS_MAX: usize = 64;

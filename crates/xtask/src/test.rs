@@ -91,6 +91,9 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
         fs::create_dir_all(&workspace.target)?;
         fs::write(&skip_log, "").with_context(|| format!("cannot write {}", skip_log.display()))?;
         tests.env("TURNBUCKLE_SKIP_LOG", &skip_log);
+        let screenshots = workspace.target.join("screenshots");
+        fs::create_dir_all(&screenshots)?;
+        tests.env("TURNBUCKLE_SCREENSHOTS", &screenshots);
     }
     if let Some(installation) = installation {
         steps.finish(installation);

@@ -4,6 +4,7 @@
 //! Owns the paths, who may ask and what is answered; the password itself is made by `turnbuckle_proto::rest`. Nothing here is written to a
 //! log but the name of a key, the name of a user, a lifetime and an address.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -146,6 +147,25 @@ fn router(desk: Arc<Desk>) -> Router {
 }
 
 async fn turn(
+    state: State<Arc<Desk>>,
+    caller: Extension<Caller>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let control = state.control.clone();
+    let response = asked(state, caller, method, uri, headers, body).await;
+    let counts = control.rest();
+    let count = match response.status() {
+        StatusCode::OK => &counts.given,
+        _ => &counts.refused,
+    };
+    count.fetch_add(1, Ordering::Relaxed);
+    response
+}
+
+async fn asked(
     State(desk): State<Arc<Desk>>,
     Extension(caller): Extension<Caller>,
     method: Method,

@@ -1,5 +1,6 @@
 //! The server at one moment, read from those who keep account. Owns what is read and when; renders nothing.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,8 @@ pub(crate) struct Scrape {
     pub(crate) process: ProcessFigures,
     /// `None` if settings were only read at the start.
     pub(crate) reload: Option<LastReload>,
+    /// Requests for credentials over HTTP that were granted, and others; `None` where there is no such listener.
+    pub(crate) rest: Option<(u64, u64)>,
     /// Seconds since 1970.
     pub(crate) started_unix: u64,
     pub(crate) now_unix: u64,
@@ -119,6 +122,13 @@ impl Source {
             }
         }
         let settings = control.settings();
+        let counts = control.rest();
+        let rest = settings.rest.as_ref().map(|_| {
+            (
+                counts.given.load(Ordering::Relaxed),
+                counts.refused.load(Ordering::Relaxed),
+            )
+        });
         Scrape {
             state: control.state(),
             shards,
@@ -136,6 +146,7 @@ impl Source {
             certificates,
             process: ProcessFigures::read(),
             reload: control.last_reload(),
+            rest,
             started_unix: self.started_unix,
             now_unix: clock::unix_seconds(),
             uptime: clock::monotonic().saturating_duration_since(control.started()),

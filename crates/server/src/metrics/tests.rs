@@ -68,6 +68,7 @@ pub(crate) fn scrape() -> Scrape {
             succeeded: true,
             at_unix: NOW - 60,
         }),
+        rest: Some((7, 2)),
         started_unix: NOW - 3600,
         now_unix: NOW,
         uptime: Duration::from_secs(3600),
@@ -127,6 +128,8 @@ fn shards_of_a_kind_are_summed_up() {
     has("turnbuckle_state{state=\"ready\"} 1");
     has("turnbuckle_state{state=\"draining\"} 0");
     has("turnbuckle_config_reload_success 1");
+    has("turnbuckle_rest_requests_total{outcome=\"given\"} 7");
+    has("turnbuckle_rest_requests_total{outcome=\"refused\"} 2");
     has(&format!(
         "turnbuckle_config_reload_time_seconds {}",
         NOW - 60
@@ -159,9 +162,10 @@ fn limits_that_are_not_there_are_left_out() {
     scrape.limits = Limits::default();
     scrape.process = ProcessFigures::default();
     scrape.reload = None;
+    scrape.rest = None;
     let text = render(&scrape, Format::Text);
     assert!(!text.contains("turnbuckle_quota_limit") && !text.contains("process_open_fds"));
-    assert!(!text.contains("turnbuckle_config_reload"));
+    assert!(!text.contains("turnbuckle_config_reload") && !text.contains("turnbuckle_rest"));
 }
 
 /// The rules that parsers hold texts to: each family once, its head first, no series twice.

@@ -51,6 +51,19 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "turnbuckle_rest_requests",
+        kind: Kind::Counter,
+        labels: &["outcome"],
+        help: "Requests for credentials over HTTP, whether one was given; left out without `rest-listener`",
+        coturn: "",
+        samples: |scrape, out| {
+            if let Some((given, refused)) = scrape.rest {
+                out.add(&["given"], given);
+                out.add(&["refused"], refused);
+            }
+        },
+    },
+    Family {
         name: "turnbuckle_shards",
         kind: Kind::Gauge,
         labels: &["clients", "answers"],
