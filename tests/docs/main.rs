@@ -162,7 +162,7 @@ fn links_lead_somewhere() {
 #[test]
 fn files_named_in_the_text_exist() {
     let mut wrong = Vec::new();
-    for page in Page::documentation() {
+    for page in Page::all() {
         for span in page.code_spans() {
             let is_path = DIRECTORIES.iter().any(|start| span.starts_with(start))
                 && span
