@@ -47,6 +47,14 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
         "formatting",
         workspace.cargo().args(["fmt", "--all", "--check"]),
     );
+    let (profile, build) = match scope {
+        Scope::Everything => ("release", &RELEASE_BINARIES[..]),
+        Scope::Quick => ("debug", &DEBUG_BINARIES[..]),
+    };
+    // Of another profile than what is built meanwhile, so neither waits for the other. The end of it is for one core.
+    let mut build_binaries = workspace.cargo();
+    build_binaries.args(build);
+    let binaries = Steps::start("binaries", build_binaries);
     steps.run(
         "compliance",
         Command::new(&xtask).args(["compliance", "--check"]),
@@ -75,13 +83,14 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
 
+    steps.run(
+        "test programs",
+        workspace.test_command(scope).arg("--no-run"),
+    );
+
     let skip_log = workspace.target.join("skipped.log");
     let mut tests = workspace.test_command(scope);
-    let (profile, build) = match scope {
-        Scope::Everything => ("release", &RELEASE_BINARIES[..]),
-        Scope::Quick => ("debug", &DEBUG_BINARIES[..]),
-    };
-    if steps.run("binaries", workspace.cargo().args(build)) {
+    if steps.finish(binaries) {
         let directory = workspace.target.join(profile);
         tests.env("TURNBUCKLE_BIN", directory.join("turnbuckle"));
         tests.env("TURNCTL_BIN", directory.join("turnctl"));
