@@ -129,7 +129,7 @@ fn users_are_given_a_turn_server_that_works() {
     server.stop();
 }
 
-/// The secret in a file of its own, and a homeserver that was told of no TURN server.
+/// As its comment has it: the secret in a file of its own.
 #[test]
 fn the_secret_may_be_in_a_file() {
     if !Requirement::all_met(&[Requirement::Synapse]) {

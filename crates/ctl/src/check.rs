@@ -305,7 +305,7 @@ pub(crate) fn resolve(urls: &[TurnUrl]) -> (Vec<Target>, Vec<Finding>) {
             }
         };
         match (uri.host.as_str(), uri.port).to_socket_addrs() {
-            Ok(addresses) => targets.extend(addresses.map(|address| Target {
+            Ok(addresses) => targets.extend(addresses.take(ADDRESSES_MAX).map(|address| Target {
                 uri: uri.clone(),
                 address,
             })),
@@ -416,4 +416,6 @@ fn clock_finding(
 /// What sessions of the check are called.
 const NAME: &str = "turnctl-check";
 const LIFETIME_SECONDS: i64 = 3_600;
+/// Of one name; each is tried at the same time as the others.
+const ADDRESSES_MAX: usize = 4;
 const PASSWORD_MAX_BYTES: u64 = 4_096;

@@ -83,11 +83,6 @@ pub(crate) fn run(scope: Scope) -> Result<()> {
             .env("RUSTDOCFLAGS", "-D warnings"),
     );
 
-    steps.run(
-        "test programs",
-        workspace.test_command(scope).arg("--no-run"),
-    );
-
     let skip_log = workspace.target.join("skipped.log");
     let mut tests = workspace.test_command(scope);
     if steps.finish(binaries) {

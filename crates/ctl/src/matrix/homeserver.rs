@@ -51,20 +51,33 @@ impl Homeserver {
     }
 
     /// Goes on with another server, as `.well-known` has it.
+    ///
+    /// Fails where that is nothing to ask, or plain HTTP on this host for what is asked over TLS: what comes from afar must not lead a
+    /// password to a service here.
     pub(super) fn move_to(&mut self, base: &str) -> Result<(), String> {
-        self.base = base_url(base)?;
+        let base = base_url(base)?;
+        if self.is_secure() && !base.starts_with(SECURE) {
+            return Err(format!("`{base}` is not reached over TLS"));
+        }
+        self.base = base;
         Ok(())
+    }
+
+    fn is_secure(&self) -> bool {
+        self.base.starts_with(SECURE)
     }
 
     pub(super) fn use_token(&mut self, token: String) {
         self.token = Some(token);
     }
 
-    /// What is at this path, which begins with a slash. Only here are redirects followed, so they see no token.
+    /// What is at this path, which begins with a slash. Only here are redirects followed, so they see no token; and from TLS to TLS
+    /// alone, as the answer says where passwords go.
     pub(super) fn public(&self, path: &str) -> Result<Answer, Failure> {
         self.answered(|agent| {
             let request = agent.get(format!("{}{path}", self.base));
-            request.config().max_redirects(REDIRECTS_MAX).build().call()
+            let config = request.config().https_only(self.is_secure());
+            config.max_redirects(REDIRECTS_MAX).build().call()
         })
     }
 
@@ -99,8 +112,8 @@ impl Homeserver {
         for agent in &self.agents {
             match ask(agent) {
                 Ok(response) => return self.read(response),
-                // Only another choice of authorities can be of help.
-                Err(error @ (Error::Rustls(_) | Error::Io(_))) => {
+                // Another choice of authorities can be of help; nothing was asked yet.
+                Err(error) if is_about_trust(&error) => {
                     first.get_or_insert(error);
                 }
                 Err(error) => return Err(self.unreachable(&error)),
@@ -132,12 +145,23 @@ impl Homeserver {
         let failure = Failure::new(format!("{} is not reached: {error}", self.base));
         match error {
             Error::HostNotFound => failure.help("write the name as it is in the DNS"),
-            Error::Rustls(_) => failure.help(
+            error if is_about_trust(error) => failure.help(
                 "its certificate has to be of an authority that browsers know; `--ca-file FILE` adds others",
             ),
             Error::TooManyRedirects => failure.help("it sends from one place to the next"),
             _ => failure.help("see whether the homeserver runs and is reached from this host"),
         }
+    }
+}
+
+/// The handshake failed, so no request was sent.
+fn is_about_trust(error: &Error) -> bool {
+    match error {
+        Error::Rustls(_) => true,
+        Error::Io(error) => {
+            matches!(error.get_ref(), Some(inner) if inner.is::<rustls::Error>())
+        }
+        _ => false,
     }
 }
 
@@ -181,9 +205,10 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Failure> {
 
 /// A URL, or a name that stands for one, without a slash at the end.
 fn base_url(server: &str) -> Result<String, String> {
+    let shown: String = server.chars().take(200).collect();
     let wrong = || {
         format!(
-            "`{server}` is no homeserver: write a URL such as `https://matrix.example.org`, or its name"
+            "`{shown}` is no homeserver: write a URL such as `https://matrix.example.org`, or its name"
         )
     };
     let url = match server.contains("://") {
@@ -191,6 +216,9 @@ fn base_url(server: &str) -> Result<String, String> {
         false => format!("https://{server}"),
     };
     let url = url.trim_end_matches('/');
+    if url.len() > URL_MAX_BYTES {
+        return Err(wrong());
+    }
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let host = uri
         .host()
@@ -203,7 +231,7 @@ fn base_url(server: &str) -> Result<String, String> {
         Some("https") => Ok(url.to_owned()),
         Some("http") if is_local(host) => Ok(url.to_owned()),
         Some("http") => Err(format!(
-            "`{server}` would have password and token cross the network in the clear: write `https://`"
+            "`{shown}` would have password and token cross the network in the clear: write `https://`"
         )),
         _ => Err(wrong()),
     }
@@ -214,6 +242,8 @@ fn is_local(host: &str) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
+const SECURE: &str = "https://";
+const URL_MAX_BYTES: usize = 512;
 const TIMEOUT: Duration = Duration::from_secs(20);
 const REDIRECTS_MAX: u32 = 3;
 const HEAD_MAX_BYTES: usize = 32 * 1024;
@@ -221,7 +251,81 @@ const BODY_MAX_BYTES: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
     use super::*;
+
+    /// A server that answers everybody in this way.
+    fn answering(answer: &str) -> Homeserver {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = answer.replace("SELF", &url);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                // Whoever has heard enough may go.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Homeserver::new(&url, None).unwrap()
+    }
+
+    fn ok(body: &str) -> String {
+        let len = body.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}")
+    }
+
+    #[test]
+    fn a_hostile_server_is_borne() {
+        let said = |homeserver: &Homeserver| homeserver.public("/x").unwrap_err().to_string();
+        let answer = answering(&ok("{\"a\":1}")).public("/x").unwrap();
+        assert_eq!((answer.status, &answer.body["a"]), (200, &Value::from(1)));
+        let answer = answering(&ok("<html>")).public("/x").unwrap();
+        assert_eq!(answer.body, Value::Null);
+        let long = said(&answering(&ok(&" ".repeat(70_000))));
+        assert!(long.contains("more than 65536 bytes"), "{long}");
+        let round = answering(
+            "HTTP/1.1 302 Found\r\nLocation: SELF/y\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        );
+        let said_of_it = said(&round);
+        assert!(
+            said_of_it.contains("from one place to the next"),
+            "{said_of_it}"
+        );
+        // As the user, not even one is followed.
+        if let Ok(answer) = round.get("/x") {
+            assert_eq!(answer.status, 302);
+        }
+        for broken in [
+            "",
+            "nonsense",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+        ] {
+            assert!(answering(broken).public("/x").is_err());
+        }
+    }
+
+    #[test]
+    fn what_comes_from_afar_leads_nowhere_here() {
+        let mut afar = Homeserver::new("https://example.org", None).unwrap();
+        for base in [
+            "http://127.0.0.1:8008",
+            "http://localhost",
+            "http://example.org",
+            "",
+            "x y",
+        ] {
+            assert!(afar.move_to(base).is_err(), "{base}");
+        }
+        assert_eq!(afar.base(), "https://example.org");
+        let long = format!("https://{}", "a".repeat(5000));
+        assert!(afar.move_to(&long).unwrap_err().len() < 400);
+        afar.move_to("https://matrix.example.org/").unwrap();
+        assert_eq!(afar.base(), "https://matrix.example.org");
+    }
 
     #[test]
     fn homeservers_are_named_by_url_or_name() {
