@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
 use std::time::Duration;
 
 use turnbuckle_tests::{Namespace, Process, Requirement};
@@ -58,7 +59,8 @@ fn a_container_serves_without_root_or_a_writable_file() {
         "-n".to_owned(),
         "--static-auth-secret=of-a-test-0123456789".to_owned(),
     ]);
-    let server = Process::start(&mut confined(&arguments));
+    let server = Confined(Process::start(&mut confined(&arguments)));
+    let server = &server.0;
     if server
         .wait_for_line(DEADLINE, |line| line.contains("ready"))
         .is_none()
@@ -79,6 +81,20 @@ fn a_container_serves_without_root_or_a_writable_file() {
         .unwrap();
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(error.contains("DETECT_STUN_SERVER"), "{error}");
+}
+
+/// Ends what it has started, too: that dies with its parent only until it becomes another user.
+struct Confined(Process);
+
+impl Drop for Confined {
+    fn drop(&mut self) {
+        let id = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        for child in children.unwrap_or_default().split_whitespace() {
+            // It may be gone already.
+            let _ = Command::new("kill").args(["-KILL", child]).status();
+        }
+    }
 }
 
 /// The JSON list behind an instruction of the Containerfile.
